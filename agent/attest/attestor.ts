@@ -1,0 +1,24 @@
+import type { Selector } from '../kernel/selector.ts';
+import type { ProcessInstance } from '../peer/instance.ts';
+
+/**
+ * Says what a process is, in selectors of its own type.
+ *
+ * Error contract: `[]` means "not mine, or nothing that I may read". Throws (any error) when the caller is this attestor's and it
+ * cannot tell: the caller then gets UNAVAILABLE, others are served. It never guesses. It stops when `signal` aborts.
+ * The runner asks afterwards whether the process still lives: an attestor may read `/proc/<pid>` without asking itself.
+ */
+export interface Attestor {
+  /** The type in front of each of its selectors: `unix`. */
+  readonly name: string;
+  attest(instance: ProcessInstance, signal: AbortSignal): Promise<readonly Selector[]>;
+  /** What it could not read, for `status`: one sentence each, none twice; empty when all is well. */
+  shortcomings(): readonly string[];
+  close(): Promise<void>;
+}
+
+/** An instance and what was found true of it, while it lived. */
+export interface Attested {
+  readonly instance: ProcessInstance;
+  readonly selectors: ReadonlySet<Selector>;
+}
