@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'OVERLOADED'
   | 'SHUTTING_DOWN'
   | 'NOT_FOUND'
+  | 'NOT_OFFERED'
   // The machine that the agent runs on.
   | 'SOCKET_IN_USE'
   | 'SOCKET_UNSAFE'

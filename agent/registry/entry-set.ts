@@ -12,4 +12,6 @@ export interface EntrySet {
    * only the first ('' is no hint: such entries all stay).
    */
   match(selectors: ReadonlySet<Selector>, now: number): readonly Entry[];
+  /** When the next entry expires after `now`; `undefined` when none will. */
+  nextExpiry(now: number): number | undefined;
 }

@@ -92,7 +92,7 @@ func parseOptions(c command, args []string) (*options, error) {
 	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	socket := flags.String("socket", os.Getenv("SPIFFE_ENDPOINT_SOCKET"), "unix:///path or a path; default: SPIFFE_ENDPOINT_SOCKET")
 	flags.IntVar(&opts.n, "n", 1000, "how many")
-	flags.IntVar(&opts.concurrency, "concurrency", 0, "how many under way; default: jwt 64, streams 128 being opened, otherwise 1")
+	flags.IntVar(&opts.concurrency, "concurrency", 0, "how many under way; default: jwt 64, streams 256 that await their first message, otherwise 1")
 	flags.IntVar(&opts.warmup, "warmup", 5, "unmeasured repetitions first")
 	flags.DurationVar(&opts.duration, "duration", 5*time.Second, "how long")
 	flags.DurationVar(&opts.timeout, "timeout", 0, "limit of one operation; default: 10s, for all streams to be ready 2m")
@@ -108,7 +108,7 @@ func parseOptions(c command, args []string) (*options, error) {
 		return nil, fmt.Errorf("%w: %q is not a flag", errUsage, flags.Arg(0))
 	}
 	if opts.concurrency == 0 {
-		opts.concurrency = map[string]int{"jwt": 64, "streams": 128}[c.name]
+		opts.concurrency = map[string]int{"jwt": 64, "streams": 256}[c.name]
 		opts.concurrency = max(opts.concurrency, 1)
 	}
 	if opts.timeout == 0 {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,7 +40,7 @@ func streams(opts *options) error {
 	case <-ended:
 		return errors.New(seen.unready("CANCELLED, stdin ended"))
 	}
-	if seen.failed() {
+	if !seen.allReady {
 		return errors.New(seen.unready("failed"))
 	}
 	// The connections are left to the end of this process, as a workload's are.
@@ -48,19 +49,21 @@ func streams(opts *options) error {
 	return seen.reportEnd()
 }
 
-// follow reads one stream on its own connection until it ends. opening bounds the connections that are being made, not
-// the first messages that are awaited: those are the agent's to queue.
+// follow reads one stream on its own connection until it ends. opening bounds the streams between their dial and their
+// first message: SPIRE's agent never answers some of several thousand callers that it attests at the same time.
 func follow(ctx context.Context, e endpoint, i int, opening chan struct{}, seen *updates) error {
 	opening <- struct{}{}
+	opened := sync.OnceFunc(func() { <-opening })
+	defer opened()
 	start := time.Now()
 	stream, err := openSmall(ctx, e)
-	<-opening
 	if err != nil {
 		return err
 	}
 	for {
 		message, err := stream.Recv()
 		at := time.Now()
+		opened()
 		if err != nil {
 			return err
 		}

@@ -22,9 +22,10 @@ type updates struct {
 	rounds  map[[sha256.Size]byte]*round
 	repeats int
 	done    int
-	// settled is closed once every stream has had its first message or has ended.
-	settled chan struct{}
 	waiting int
+	// settled is closed once every stream has had its first message or has ended; allReady may be read from then on.
+	settled  chan struct{}
+	allReady bool
 }
 
 // round is one content on its way to all streams.
@@ -127,16 +128,10 @@ func (u *updates) settle() {
 		return
 	}
 	// Under the lock, so that no update is reported before it.
-	if u.ends.fails == 0 {
+	if u.allReady = u.ends.fails == 0; u.allReady {
 		u.reportReady()
 	}
 	close(u.settled)
-}
-
-func (u *updates) failed() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.ends.fails > 0
 }
 
 func (u *updates) unready(why string) string {
