@@ -169,14 +169,19 @@ export class Workload {
     }
   }
 
-  /** Attests the process and asks that it be entitled to something. For calls that give nothing out but want a known caller. */
+  /** What the process is entitled to, at a call. */
   async #entitle(): Promise<Entitled> {
-    if (this.#ended !== undefined) throw endError(this.#ended, this.instance);
-    const entitled = this.#parts.entitlement.current(this.instance) ?? (await this.#parts.entitlement.of(this.instance));
+    const entitled = await this.#look();
     const followed = this.#x509Followers + this.#bundleFollowers > 0;
     // A call has found the process entitled to something else than its streams were told.
     if (followed && this.#entries !== undefined && this.#entries !== entitled.entries) void this.refresh(entitled);
     return entitled;
+  }
+
+  async #look(): Promise<Entitled> {
+    if (this.#ended !== undefined) throw endError(this.#ended, this.instance);
+    const { entitlement } = this.#parts;
+    return entitlement.current(this.instance) ?? (await entitlement.of(this.instance));
   }
 
   /**
@@ -203,10 +208,11 @@ export class Workload {
     if (this.#ended !== undefined) return;
     try {
       this.#failure = undefined;
-      const entitled = known ?? (await this.#entitle());
+      const entitled = known ?? (await this.#look());
       this.#entries = entitled.entries;
       this.#withdrawAllBut(entitled.entries);
       if (this.#x509Followers > 0) await this.#issueDue(entitled);
+      else this.#endExpired();
       this.#publish(entitled.entries);
     } catch (error) {
       this.#failure = error;
@@ -288,11 +294,12 @@ export class Workload {
   }
 
   async #token(attested: Attested, entry: Entry, audiences: Audiences): Promise<Delivered<JwtSvid>> {
-    const { tokens } = this.#lease(entry);
+    const lease = this.#lease(entry);
     const svid =
-      tokens.current(audiences, this.#parts.clock.now()) ??
-      (await tokens.issue(audiences, () => this.#parts.issuer.jwt(attested, entry, audiences)));
-    return { svid, hint: entry.hint };
+      lease.tokens.current(audiences, this.#parts.clock.now()) ??
+      (await lease.tokens.issue(audiences, () => this.#parts.issuer.jwt(attested, entry, audiences)));
+    if (this.#leases.get(entry.id) === lease) return { svid, hint: entry.hint };
+    throw new MayflyError('NO_IDENTITY', `the lease for ${entry.spiffeId} ended while its token was being issued`);
   }
 
   #lease(entry: Entry): Lease {
@@ -366,7 +373,8 @@ export class Workload {
     let next = this.#calls > 0 ? (this.#parts.entitlement.nextExpiry(now) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
     for (const lease of this.#leases.values()) {
       const due = lease.failure?.retryAt ?? (lease.x509 === undefined ? Number.POSITIVE_INFINITY : lease.renewsAt);
-      next = Math.min(next, this.#x509Followers > 0 ? due : lease.expiresAt);
+      const over = lease.expiresAt === 0 && this.#calls > 0 ? Number.POSITIVE_INFINITY : lease.expiresAt;
+      next = Math.min(next, this.#x509Followers > 0 ? due : over);
     }
     this.#alarm = next === Number.POSITIVE_INFINITY ? undefined : this.#parts.clock.at(next, () => this.#ring());
   }
@@ -376,12 +384,18 @@ export class Workload {
       void this.refresh();
       return;
     }
-    const now = this.#parts.clock.now();
-    for (const lease of this.#leases.values()) {
-      if (now >= lease.expiresAt) this.#endLease(lease, 'expired');
-    }
+    this.#endExpired();
     if (this.idle) this.#on.idle();
     else this.#schedule();
+  }
+
+  #endExpired(): void {
+    const now = this.#parts.clock.now();
+    for (const lease of this.#leases.values()) {
+      // One under which nothing was issued is of use to a call that is under way, and to nobody else.
+      const unused = lease.expiresAt === 0 && this.#calls > 0;
+      if (now >= lease.expiresAt && !unused) this.#endLease(lease, 'expired');
+    }
   }
 }
 

@@ -1,9 +1,11 @@
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
+import type { PublicJwk } from './jwk.ts';
 
-/** A public key that signs JWT-SVIDs, as a JWK with `kid`, `alg` and without private members. */
+/** A public key that signs JWT-SVIDs. */
 export interface JwtAuthority {
   readonly kid: string;
-  readonly jwk: Readonly<Record<string, unknown>>;
+  /** With the `kid` again, and `alg` where the source names one; without `use`, whose values SPIFFE has redefined. */
+  readonly jwk: PublicJwk & { readonly kid: string; readonly alg?: string };
   /** After this no token of it is valid any more; milliseconds since the epoch; `undefined` when the source does not say. */
   readonly expiresAt: number | undefined;
 }

@@ -1,0 +1,154 @@
+import type { KeyObject } from 'node:crypto';
+import { createPrivateKey, hash, X509Certificate } from 'node:crypto';
+import { z } from 'zod';
+import type { TrustDomain } from '../kernel/spiffe-id.ts';
+import type { SigningKey } from '../svid/signing-key.ts';
+import { signingKeyOf } from '../svid/signing-key.ts';
+import type { IssuingKey, JwtKey, RootKey } from './keys.ts';
+import { idOf, issuerOf, jwtKeyOf } from './keys.ts';
+
+/** All the keys of a local authority, each line in the order in which its keys were made. Immutable. */
+export interface Keys {
+  /** The bundle's `spiffe_sequence`. */
+  readonly sequence: number;
+  readonly roots: readonly RootKey[];
+  readonly issuing: readonly IssuingKey[];
+  readonly jwt: readonly JwtKey[];
+}
+
+const FORMAT = 'mayfly-authority';
+const VERSION = 1;
+
+const base64 = z.base64();
+const milliseconds = z.int();
+const content = z.strictObject({
+  sequence: z.int().positive(),
+  roots: z.array(
+    z.strictObject({ certificate: base64, key: base64, created_at: milliseconds, activated: z.boolean() }),
+  ),
+  issuing_cas: z.array(
+    z.strictObject({ certificate: base64, key: base64, created_at: milliseconds, name_constraint: z.boolean() }),
+  ),
+  jwt_keys: z.array(
+    z.strictObject({ key: base64, created_at: milliseconds, not_after: milliseconds, activated: z.boolean() }),
+  ),
+});
+const file = z.strictObject({
+  format: z.literal(FORMAT),
+  version: z.literal(VERSION),
+  trust_domain: z.string(),
+  sha256: z.string(),
+  content: z.unknown(),
+});
+
+/** Writes the keys as the file holds them, private keys included. */
+export function formatKeys(trustDomain: TrustDomain, keys: Keys): string {
+  const written: z.input<typeof content> = {
+    sequence: keys.sequence,
+    roots: keys.roots.map((root) => ({ ...formatCa(root), activated: root.activated })),
+    issuing_cas: keys.issuing.map((ca) => ({ ...formatCa(ca), name_constraint: ca.nameConstraint })),
+    jwt_keys: keys.jwt.map((each) => ({
+      key: formatPrivateKey(each.key),
+      created_at: each.createdAt,
+      not_after: each.notAfter,
+      activated: each.activated,
+    })),
+  };
+  const header = { format: FORMAT, version: VERSION, trust_domain: trustDomain, sha256: digestOf(written) };
+  return `${JSON.stringify({ ...header, content: written }, undefined, 2)}\n`;
+}
+
+/**
+ * Reads the keys back.
+ *
+ * @throws Error whose message says what is wrong with the text, in words that go behind the file's name, and shows nothing of it
+ */
+export function parseKeys(trustDomain: TrustDomain, text: string): Keys {
+  const value = parseJson(text);
+  mustBeOurs(value, trustDomain);
+  const outer = file.safeParse(value);
+  if (!outer.success) throw new Error('is damaged: it has other members than it was written with');
+  // A turned bit in a base64 text may still be a key, and a different one.
+  if (outer.data.sha256 !== digestOf(outer.data.content)) throw new Error('is damaged: its checksum does not fit');
+  const inner = content.safeParse(outer.data.content);
+  if (!inner.success) throw new Error('is damaged: it has other members than it was written with');
+  const { sequence, roots, issuing_cas: issuing, jwt_keys: jwt } = inner.data;
+  return {
+    sequence,
+    roots: roots.map((root) => ({ ...parseCa('root', root), activated: root.activated })),
+    issuing: issuing.map((ca) => ({
+      ...parseCa('issuing CA', ca),
+      activated: true,
+      nameConstraint: ca.name_constraint,
+    })),
+    jwt: jwt.map((each) =>
+      jwtKeyOf(parsePrivateKey(each.key), {
+        createdAt: each.created_at,
+        notAfter: each.not_after,
+        activated: each.activated,
+      }),
+    ),
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not the parser's own message, which quotes what it found: that may be a key.
+    throw new Error('is damaged: it is no JSON');
+  }
+}
+
+/** Told apart from damage, because the remedy is another: the file is whole, and somebody else's. */
+function mustBeOurs(value: unknown, trustDomain: TrustDomain): void {
+  const header = z.object({ format: z.unknown(), version: z.unknown(), trust_domain: z.unknown() }).safeParse(value);
+  if (!header.success || header.data.format !== FORMAT) throw new Error('is no key file of this agent');
+  const { version, trust_domain: found } = header.data;
+  if (version !== VERSION) {
+    throw new Error(`has format version ${JSON.stringify(version)}, and this agent knows ${VERSION} alone`);
+  }
+  if (found !== trustDomain) {
+    throw new Error(
+      `holds the keys of trust domain ${JSON.stringify(found)}, not of ${trustDomain}; give each trust domain a data_dir of its own`,
+    );
+  }
+}
+
+function formatCa(ca: RootKey | IssuingKey) {
+  return {
+    certificate: ca.certificate.toString('base64'),
+    key: formatPrivateKey(ca.issuer.key),
+    created_at: ca.createdAt,
+  };
+}
+
+function parseCa(role: 'root' | 'issuing CA', written: { certificate: string; key: string; created_at: number }) {
+  const certificate = new X509Certificate(Buffer.from(written.certificate, 'base64'));
+  const key = parsePrivateKey(written.key);
+  if (!certificate.checkPrivateKey(key.privateKey)) throw new Error(`has a ${role} whose key is another's`);
+  const issuer = issuerOf(role, key);
+  return {
+    id: idOf(issuer),
+    createdAt: written.created_at,
+    notBefore: certificate.validFromDate.getTime(),
+    notAfter: certificate.validToDate.getTime(),
+    certificate: certificate.raw,
+    issuer,
+  };
+}
+
+function formatPrivateKey(key: SigningKey): string {
+  return key.privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64');
+}
+
+function parsePrivateKey(text: string): SigningKey {
+  const key: KeyObject = createPrivateKey({ key: Buffer.from(text, 'base64'), type: 'pkcs8', format: 'der' });
+  const signingKey = signingKeyOf(key);
+  if (signingKey === undefined) throw new Error('has a key of a type that signs nothing here');
+  return signingKey;
+}
+
+function digestOf(written: unknown): string {
+  return hash('sha256', JSON.stringify(written), 'hex');
+}

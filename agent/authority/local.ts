@@ -1,0 +1,249 @@
+import { randomBytes } from 'node:crypto';
+import type { Alarm, Clock } from '../kernel/clock.ts';
+import { MayflyError, messageOf } from '../kernel/errors.ts';
+import type { Latest } from '../kernel/latest.ts';
+import type { Log } from '../kernel/log.ts';
+import type { JwtGrant, X509Grant } from '../policy/grant.ts';
+import { assertGranted } from '../policy/grant.ts';
+import { JwtSigner } from '../svid/jwt-signer.ts';
+import type { TrustBundle } from '../svid/trust-bundle.ts';
+import { LeafSigner, newSerial } from '../svid/x509.ts';
+import type { Authority, AuthorityKeyStatus, IssuedJwt, IssuedX509 } from './authority.ts';
+import type { Generation } from './generations.ts';
+import { isValid, wholeSeconds } from './generations.ts';
+import type { Keys } from './key-file.ts';
+import { formatKeys, parseKeys } from './key-file.ts';
+import { damaged, KeyStore } from './key-store.ts';
+import type { IssuingKey, JwtKey, RootKey } from './keys.ts';
+import { Publication } from './publication.ts';
+import type { KeyPolicy, Rotated } from './rotation.ts';
+import { rotate } from './rotation.ts';
+
+/** What a local authority is made from. */
+export interface LocalAuthorityOptions extends KeyPolicy {
+  /** Holds `authority/keys.json`; locked by the caller, so that no second agent rotates the same keys. */
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where serials and token ids come from; the system's generator unless a test says otherwise. */
+  readonly random?: (bytes: number) => Buffer;
+}
+
+const NAMES = { issuing: 'issuing CA', jwt: 'JWT key' } as const;
+
+/** What signs at present, and until when. */
+interface Signers {
+  readonly root: RootKey;
+  readonly issuing: IssuingKey;
+  readonly leaf: LeafSigner;
+  readonly jwt: JwtKey;
+  readonly token: JwtSigner;
+}
+
+// SPIFFE SVIDs are valid from ten seconds before they were issued, for verifiers whose clocks are a little behind.
+const LEAF_BACK_DATE_MS = 10_000;
+const RETRY_MS = 5000;
+
+/**
+ * Signs with keys of its own: a root, issuing CAs under it (path length 0), and JWT keys, all kept in `data_dir` and rotated by the
+ * clock. Certificates of up to `min(caTtl / 2, rootTtl / 3)` and tokens of up to `jwtKeyTtl / 3` always fit.
+ *
+ * Signing is synchronous behind the asynchronous interface: a signature takes less than the way to another thread.
+ */
+export class LocalAuthority implements Authority {
+  readonly #options: LocalAuthorityOptions;
+  readonly #random: (bytes: number) => Buffer;
+  readonly #store: KeyStore;
+  readonly #publication: Publication;
+  #keys: Keys;
+  #signers: Signers;
+  #lookAgainAt = Number.NEGATIVE_INFINITY;
+  #failure: { readonly error: unknown; readonly retryAt: number } | undefined;
+  #alarms: Alarm[] = [];
+  #closed = false;
+
+  /**
+   * Opens the authority in `data_dir`, at the very first start with new keys.
+   *
+   * @throws MayflyError `DATA_DIR_UNSAFE`, `DATA_DIR_DAMAGED`, `DISK_FULL`, `PERMISSION_MISSING`; what is on disk is as it was
+   */
+  static open(options: LocalAuthorityOptions): LocalAuthority {
+    return new LocalAuthority(options);
+  }
+
+  private constructor(options: LocalAuthorityOptions) {
+    this.#options = options;
+    this.#random = options.random ?? randomBytes;
+    this.#store = new KeyStore(options.dataDir);
+    this.#publication = new Publication(options);
+    const read = this.#read();
+    this.#keys = read ?? { sequence: 0, roots: [], issuing: [], jwt: [] };
+    const rotated = this.#rotate();
+    this.#signers = signersOf(rotated, undefined);
+    this.#take(rotated, read === undefined ? 'made' : 'opened');
+  }
+
+  get bundle(): Latest<TrustBundle> {
+    return this.#publication.bundle;
+  }
+
+  /** @throws MayflyError `AUTHORITY_UNAVAILABLE` when nothing can be signed now */
+  signerExpiresAt(kind: 'x509' | 'jwt'): number {
+    return this.#valid(kind === 'x509' ? 'issuing' : 'jwt').notAfter;
+  }
+
+  // oxlint-disable-next-line require-await -- other authorities sign elsewhere
+  async issueX509(grant: X509Grant, publicKey: Buffer): Promise<IssuedX509> {
+    assertGranted(grant);
+    const ca = this.#valid('issuing');
+    const notAfter = this.#fits(grant.expiresAt, ca);
+    const notBefore = Math.max(wholeSeconds(grant.issuedAt - LEAF_BACK_DATE_MS), ca.notBefore);
+    const serial = newSerial(this.#random);
+    const { spiffeId: id, dnsNames } = grant.entry;
+    const leaf = this.#signers.leaf.sign({ id, dnsNames, publicKey, serial, notBefore, notAfter });
+    return { chain: [leaf, ca.certificate], serial: serial.toString('hex'), notBefore, notAfter };
+  }
+
+  // oxlint-disable-next-line require-await -- other authorities sign elsewhere
+  async issueJwt(grant: JwtGrant): Promise<IssuedJwt> {
+    assertGranted(grant);
+    const key = this.#valid('jwt');
+    const expiresAt = this.#fits(grant.expiresAt, key);
+    const issuedAt = wholeSeconds(grant.issuedAt);
+    // Hexadecimal, since a jti is also typed on command lines, where base64url could start with a dash.
+    const jti = this.#random(16).toString('hex');
+    const { audiences, entry } = grant;
+    const token = this.#signers.token.sign({ id: entry.spiffeId, audiences, issuedAt, expiresAt, jti });
+    return { token, jti, issuedAt, expiresAt };
+  }
+
+  status(): { readonly type: string; readonly keys: readonly AuthorityKeyStatus[] } {
+    const { roots, issuing, jwt } = this.#keys;
+    return {
+      type: 'local',
+      keys: [
+        ...statusOf('root', roots, this.#signers.root),
+        ...statusOf('issuing-ca', issuing, this.#signers.issuing),
+        ...statusOf('jwt', jwt, this.#signers.jwt),
+      ],
+    };
+  }
+
+  // oxlint-disable-next-line require-await -- other authorities close connections
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelAlarms();
+  }
+
+  /** The key that signs now, after a look at the clock: it may have been stepped, or the machine may have slept for days. */
+  #valid<Use extends 'issuing' | 'jwt'>(use: Use): Signers[Use] {
+    const { clock } = this.#options;
+    const now = clock.now();
+    const { issuing, jwt } = this.#signers;
+    if (now >= this.#lookAgainAt || !isValid(issuing, now) || !isValid(jwt, now)) this.#look();
+    const key = this.#signers[use];
+    if (isValid(key, now)) return key;
+    const cause = this.#failure?.error;
+    const reason = cause === undefined ? 'it was closed' : messageOf(cause);
+    throw new MayflyError('AUTHORITY_UNAVAILABLE', `the authority has no valid ${NAMES[use]}: ${reason}`, { cause });
+  }
+
+  /** A decision is signed as it was made or not at all: between it and here the clock or the key may have changed. */
+  #fits(expiresAt: number, key: Generation): number {
+    const seconds = wholeSeconds(expiresAt);
+    if (seconds > key.notAfter || seconds <= this.#options.clock.now()) {
+      throw new MayflyError('AUTHORITY_UNAVAILABLE', 'the key or the clock has changed since the decision; ask again');
+    }
+    return seconds;
+  }
+
+  /** Brings the keys in order, and keeps what there was when that fails: it is tried again soon. */
+  #look(): void {
+    const { clock, log } = this.#options;
+    if (this.#closed || (this.#failure !== undefined && clock.monotonic() < this.#failure.retryAt)) return;
+    try {
+      this.#take(this.#rotate(), 'rotated');
+    } catch (error) {
+      this.#failure = { error, retryAt: clock.monotonic() + RETRY_MS };
+      log.error('authority.rotation_failed', `the authority's keys could not be rotated: ${messageOf(error)}`, {
+        error: error instanceof Error ? error : undefined,
+      });
+      this.#cancelAlarms();
+      this.#alarms = [clock.after(RETRY_MS, () => this.#look())];
+    }
+  }
+
+  #read(): Keys | undefined {
+    const text = this.#store.read();
+    if (text === undefined) return undefined;
+    try {
+      return parseKeys(this.#options.trustDomain, text);
+    } catch (cause) {
+      const remedy = 'nothing was changed: restore it from a backup, or move it away to start with new keys';
+      throw damaged(this.#store.path, `${messageOf(cause)}; ${remedy}`, cause);
+    }
+  }
+
+  /** What should be, on disk before anybody sees it. */
+  #rotate(): Rotated {
+    const { clock, trustDomain } = this.#options;
+    const rotated = rotate(this.#keys, this.#options, {
+      now: clock.now(),
+      known: (id) => this.#publication.isKnown(id),
+      random: this.#random,
+    });
+    if (rotated.keys !== this.#keys) this.#store.write(formatKeys(trustDomain, rotated.keys));
+    return rotated;
+  }
+
+  /** Builds the signers, publishes, and sets the next look. */
+  #take(rotated: Rotated, how: 'made' | 'opened' | 'rotated'): void {
+    const { clock, log } = this.#options;
+    const { keys, issuing, jwt, lookAgainAt, awaitsPublication } = rotated;
+    const changed = keys !== this.#keys;
+    this.#keys = keys;
+    this.#signers = signersOf(rotated, this.#signers);
+    this.#lookAgainAt = lookAgainAt;
+    this.#failure = undefined;
+    this.#publication.publish(keys);
+    this.#cancelAlarms();
+    this.#alarms = [clock.at(lookAgainAt, () => this.#look())];
+    if (awaitsPublication) this.#alarms.push(clock.after(this.#publication.refreshMs, () => this.#look()));
+    if (!changed && how === 'rotated') return;
+    log.info(`authority.${how}`, `the authority's keys were ${how}`, {
+      sequence: keys.sequence,
+      roots: keys.roots.map(({ id }) => id),
+      issuing_ca: issuing.id,
+      jwt_key: jwt.id,
+      look_again_at: new Date(lookAgainAt).toISOString(),
+    });
+  }
+
+  #cancelAlarms(): void {
+    for (const alarm of this.#alarms) alarm.cancel();
+    this.#alarms = [];
+  }
+}
+
+function signersOf({ root, issuing, jwt }: Rotated, before: Signers | undefined): Signers {
+  return {
+    root,
+    issuing,
+    leaf: before?.issuing === issuing ? before.leaf : new LeafSigner(issuing.issuer),
+    jwt,
+    token: before?.jwt === jwt ? before.token : new JwtSigner(jwt.key, jwt.id),
+  };
+}
+
+function statusOf(
+  use: AuthorityKeyStatus['use'],
+  line: readonly Generation[],
+  active: Generation | undefined,
+): AuthorityKeyStatus[] {
+  return line.map((generation) => ({
+    use,
+    id: generation.id,
+    state: generation === active ? 'active' : generation.activated ? 'retired' : 'prepared',
+    notAfter: generation.notAfter,
+  }));
+}

@@ -1,0 +1,60 @@
+import type { CommandRow } from './program.ts';
+
+/** Every command but those that are the agent itself. */
+export const clientCommands: readonly CommandRow[] = [
+  {
+    name: 'check',
+    summary: 'look for mistakes in the configuration without starting',
+    load: async (terminal) => (await import('./check.ts')).checkCommand(terminal),
+  },
+  {
+    name: 'fetch',
+    summary: 'ask for an X.509-SVID or a JWT-SVID',
+    load: async (terminal) => (await import('./fetch.ts')).fetchCommand(terminal),
+  },
+  {
+    name: 'watch',
+    summary: 'hold an X.509-SVID, keep its files fresh, tell a program',
+    load: async (terminal) => (await import('./watch.ts')).watchCommand(terminal),
+  },
+  {
+    name: 'bundles',
+    summary: 'show the keys that others are verified with',
+    load: async (terminal) => (await import('./bundles.ts')).bundlesCommand(terminal),
+  },
+  {
+    name: 'validate',
+    summary: 'have a JWT-SVID validated',
+    load: async (terminal) => (await import('./validate.ts')).validateCommand(terminal),
+  },
+  {
+    name: 'entries',
+    summary: 'show which process gets which identity',
+    load: async (terminal) => (await import('./entries.ts')).entriesCommand(terminal),
+  },
+  {
+    name: 'leases',
+    summary: 'show which living processes hold which identities',
+    load: async (terminal) => (await import('./leases.ts')).leasesCommand(terminal),
+  },
+  {
+    name: 'status',
+    summary: 'show how the agent does',
+    load: async (terminal) => (await import('./status.ts')).statusCommand(terminal),
+  },
+  {
+    name: 'reload',
+    summary: 'have the agent read its files again',
+    load: async (terminal) => (await import('./reload.ts')).reloadCommand(terminal),
+  },
+  {
+    name: 'healthcheck',
+    summary: 'ask whether the agent serves, for probes',
+    load: async (terminal) => (await import('./healthcheck.ts')).healthcheckCommand(terminal),
+  },
+  {
+    name: 'version',
+    summary: 'show the version of this program',
+    load: async (terminal) => (await import('./version.ts')).versionCommand(terminal),
+  },
+];

@@ -1,0 +1,155 @@
+import { SpiffeWorkloadAPI } from '../gen/workload_pb.js';
+import { isMayflyError } from '../kernel/errors.ts';
+import { Latest } from '../kernel/latest.ts';
+import { connectApi } from './client.ts';
+import type { Followed } from './follow.ts';
+import { follow } from './follow.ts';
+import { Hook } from './hook.ts';
+import type { Invocation } from './invocation.ts';
+import { sleep } from './sleep.ts';
+import { SvidFiles } from './svid-files.ts';
+import type { X509Context, X509Identity } from './x509-identity.ts';
+import { forgetKeys, keyPemOf, readX509Context, serialOf } from './x509-identity.ts';
+
+export interface KeepOptions {
+  /** A directory to keep fresh files of the default identity in. */
+  readonly write?: string;
+  /** A command line to run after each update. */
+  readonly exec?: string;
+}
+
+/** Told of each update once its files are written; `before` is the last that was told and still holds. */
+export type Report = (context: X509Context, before: X509Context | undefined) => void;
+
+const WRITE_AGAIN_MS = 5_000;
+
+/**
+ * Holds this process' identities until it is told to end, across restarts of the agent. The files are there as long as the identity is:
+ * they go when it is withdrawn, and at the end.
+ *
+ * @param patient whether to wait for an agent that does not answer the first time
+ * @throws MayflyError what asking again would not change, and what {@link SvidFiles} throws the first time
+ */
+export async function keepX509(invocation: Invocation<KeepOptions>, patient: boolean, report: Report): Promise<void> {
+  using interruption = invocation.terminal.interruption();
+  const failed = new AbortController();
+  const keeper = new Keeper(invocation, AbortSignal.any([interruption.signal, failed.signal]), report);
+  try {
+    const receiving = keeper.receive(patient);
+    await keeper.apply().finally(() => failed.abort());
+    await receiving;
+  } finally {
+    keeper.files?.wipe();
+  }
+}
+
+/** Writes the default identity's files: three names in a directory hold one identity. */
+export function writeFiles(files: SvidFiles, { identities: [identity] }: X509Context): void {
+  files.write({
+    svid: identity.chain.join(''),
+    key: keyPemOf(identity),
+    bundle: identity.bundle.join(''),
+  });
+}
+
+class Keeper {
+  readonly files: SvidFiles | undefined;
+  readonly #invocation: Invocation;
+  readonly #hook: Hook | undefined;
+  readonly #signal: AbortSignal;
+  readonly #report: Report;
+  // While a hook runs the files stay as they are; of the updates that come meanwhile only the newest counts.
+  readonly #newest = new Latest<Exclude<Followed<X509Context>, { kind: 'lost' }>>();
+
+  constructor(invocation: Invocation<KeepOptions>, signal: AbortSignal, report: Report) {
+    const { write, exec } = invocation.options;
+    this.files = write === undefined ? undefined : SvidFiles.open(write);
+    this.#hook = exec === undefined ? undefined : new Hook(exec, invocation.terminal);
+    this.#invocation = invocation;
+    this.#signal = signal;
+    this.#report = report;
+  }
+
+  /** Takes in what the agent says, at once whatever is being done with the last. Never throws: {@link apply} does. */
+  async receive(patient: boolean): Promise<void> {
+    const { clock, random } = this.#invocation.terminal;
+    let told: string | undefined;
+    try {
+      const events = follow((signal) => this.#updates(signal), { clock, random, signal: this.#signal, patient });
+      for await (const event of events) {
+        if (event.kind !== 'lost') this.#newest.set(event);
+        if (event.kind === 'update') {
+          told = undefined;
+        } else if (event.error.message !== told) {
+          // Once, not at every attempt.
+          told = event.error.message;
+          this.#invocation.output.notice(`${told}; asking again until there is an answer`);
+        }
+      }
+    } catch (error) {
+      this.#newest.end(error);
+    }
+  }
+
+  /** Does with each update what was asked for. */
+  async apply(): Promise<void> {
+    let before: X509Context | undefined;
+    for await (const event of this.#newest.follow(this.#signal)) {
+      if (event.kind === 'withdrawn') {
+        this.files?.wipe();
+        before = undefined;
+        continue;
+      }
+      if (!(await this.#write(event.update, before !== undefined))) continue;
+      forgetKeys(event.update);
+      this.#report(event.update, before);
+      before = event.update;
+      const failure = await this.#hook?.run(hookVariables(event.update.identities[0], this.files), this.#signal);
+      if (failure !== undefined) this.#invocation.output.notice(failure);
+    }
+  }
+
+  /** Each attempt has a new connection: it may be another agent by now. */
+  async *#updates(signal: AbortSignal): AsyncGenerator<X509Context, void, undefined> {
+    using client = connectApi(this.#invocation);
+    for await (const response of client.stream(SpiffeWorkloadAPI.method.fetchX509SVID, {}, signal)) {
+      yield readX509Context(response);
+    }
+  }
+
+  /** A full disk may have room again before the certificate that is there has expired. False when a newer update is to be written. */
+  async #write(context: X509Context, again: boolean): Promise<boolean> {
+    const { files } = this;
+    if (files === undefined) return true;
+    const { clock } = this.#invocation.terminal;
+    const version = this.#newest.version;
+    while (!this.#signal.aborted && this.#newest.version === version) {
+      try {
+        writeFiles(files, context);
+        return true;
+      } catch (error) {
+        if (!again || !isMayflyError(error)) throw error;
+        this.#invocation.output.notice(`${error.message}; the last files stay, trying again`);
+        await sleep(WRITE_AGAIN_MS, clock, this.#signal);
+      }
+    }
+    return false;
+  }
+}
+
+/** What a hook is told: where the files are, and what is in them. */
+function hookVariables(
+  { spiffeId, chain: [leaf] }: X509Identity,
+  files: SvidFiles | undefined,
+): Record<string, string> {
+  return {
+    MAYFLY_SPIFFE_ID: spiffeId,
+    MAYFLY_SERIAL: serialOf(leaf),
+    MAYFLY_NOT_AFTER: leaf.validToDate.toISOString(),
+    ...(files !== undefined && {
+      MAYFLY_SVID_FILE: files.path('svid'),
+      MAYFLY_KEY_FILE: files.path('key'),
+      MAYFLY_BUNDLE_FILE: files.path('bundle'),
+    }),
+  };
+}

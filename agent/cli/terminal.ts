@@ -1,0 +1,59 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from '../kernel/clock.ts';
+import { SystemClock } from '../kernel/clock.ts';
+
+/** What a command sees of the process that it runs in. A test gives its own. */
+export interface Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Absolute. */
+  readonly cwd: string;
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  /** Results alone. */
+  readonly stdout: Writable;
+  /** Everything that is said beside them. */
+  readonly stderr: Writable;
+  readonly clock: Clock;
+  /** From 0 up to 1, for the jitter of retries. */
+  readonly random: () => number;
+  /** Catches the ways in which a person or a supervisor ends a command, for commands that run until then. */
+  interruption(): Interruption;
+}
+
+/** While it is not disposed of, the process lives on and is told of its end by `signal` instead of ended. */
+export interface Interruption extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+// A closed terminal is an end too: what was written for this process has to go with it.
+const ENDS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** The process' own. */
+export function processTerminal(): Terminal {
+  return {
+    env: process.env,
+    cwd: process.cwd(),
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    clock: new SystemClock(),
+    random: Math.random,
+    interruption,
+  };
+}
+
+function interruption(): Interruption {
+  const controller = new AbortController();
+  // A second signal changes nothing: npm passes on the Ctrl-C that the terminal has sent to the whole group already.
+  const abort = () => controller.abort();
+  for (const end of ENDS) process.on(end, abort);
+  // Between two attempts to reach the agent nothing else is open.
+  const alive = setInterval(() => {}, LONGEST_TIMER_MS);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      clearInterval(alive);
+      for (const end of ENDS) process.off(end, abort);
+    },
+  };
+}

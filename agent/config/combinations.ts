@@ -1,0 +1,93 @@
+import { formatDuration } from '../kernel/duration.ts';
+import type { DocumentPath } from './problem.ts';
+import type { ConfigDocument } from './schema.ts';
+
+/** Values that are right by themselves and cannot go together. */
+export interface Contradiction {
+  /** The keys that it is about; the first one that somebody wrote is the one to point at. */
+  readonly paths: readonly DocumentPath[];
+  readonly message: string;
+}
+
+/** sockaddr_un(7): 108 bytes with the NUL at the end. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+/** What cannot go together, each with its reason. `config` has its paths resolved. */
+export function contradictions(config: ConfigDocument): readonly Contradiction[] {
+  return [...lifetimes(config), ...paths(config), ...limits(config), ...bundles(config)];
+}
+
+function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<Contradiction> {
+  for (const kind of ['x509_svid_ttl', 'jwt_svid_ttl'] as const) {
+    if (defaults[kind] > policy[`max_${kind}`]) {
+      yield {
+        paths: [
+          ['defaults', kind],
+          ['policy', `max_${kind}`],
+        ],
+        message: `defaults.${kind} (${formatDuration(defaults[kind])}) is above policy.max_${kind} (${formatDuration(policy[`max_${kind}`])}), so that nothing would ever last that long`,
+      };
+    }
+  }
+  // Successors are published before they sign, and nothing outlives its signer: in a signer's lifetime this many ordinary lifetimes
+  // have to fit, or what it signs would be cut short.
+  const signers = [
+    [['authority', 'ca_ttl'], authority.ca_ttl, 2, ['defaults', 'x509_svid_ttl'], defaults.x509_svid_ttl],
+    [['authority', 'jwt_key_ttl'], authority.jwt_key_ttl, 3, ['defaults', 'jwt_svid_ttl'], defaults.jwt_svid_ttl],
+    [['authority', 'root_ttl'], authority.root_ttl, 2, ['authority', 'ca_ttl'], authority.ca_ttl],
+  ] as const;
+  for (const [signer, signerTtl, times, signed, signedTtl] of signers) {
+    if (signerTtl >= times * signedTtl) continue;
+    yield {
+      paths: [signer, signed],
+      message: `${signer.join('.')} (${formatDuration(signerTtl)}) is less than ${times === 2 ? 'twice' : 'three times'} ${signed.join('.')} (${formatDuration(signedTtl)}): nothing outlives its signer, and a signer is replaced before its end`,
+    };
+  }
+}
+
+function* paths(config: ConfigDocument): Generator<Contradiction> {
+  for (const key of ['socket', 'admin_socket'] as const) {
+    const bytes = Buffer.byteLength(config[key]);
+    if (bytes > MAX_SOCKET_PATH_BYTES) {
+      yield {
+        paths: [[key]],
+        message: `the path has ${bytes} bytes and a socket's has at most ${MAX_SOCKET_PATH_BYTES}; choose a shorter one`,
+      };
+    }
+  }
+  const names = ['socket', 'admin_socket', 'data_dir'] as const;
+  for (const [index, one] of names.entries()) {
+    for (const other of names.slice(index + 1)) {
+      if (config[one] !== config[other]) continue;
+      yield { paths: [[other], [one]], message: `${one} and ${other} are the same path; give each its own` };
+    }
+  }
+}
+
+function* limits({ peer }: ConfigDocument): Generator<Contradiction> {
+  if (peer.max_connections_per_uid > peer.max_connections) {
+    yield {
+      paths: [
+        ['peer', 'max_connections_per_uid'],
+        ['peer', 'max_connections'],
+      ],
+      message: `peer.max_connections_per_uid (${peer.max_connections_per_uid}) is above peer.max_connections (${peer.max_connections}) and would never be reached; lower it`,
+    };
+  }
+}
+
+function* bundles(config: ConfigDocument): Generator<Contradiction> {
+  const seen = new Set<string>();
+  for (const [index, bundle] of config.bundles.entries()) {
+    const path = ['bundles', index, 'trust_domain'];
+    if (bundle.trust_domain === config.trust_domain) {
+      yield {
+        paths: [path],
+        message: `${bundle.trust_domain} is the agent's own trust domain, whose bundle its authority makes; name another`,
+      };
+    } else if (seen.has(bundle.trust_domain)) {
+      yield { paths: [path], message: `${bundle.trust_domain} has a bundle above already; a trust domain has one` };
+    }
+    seen.add(bundle.trust_domain);
+  }
+}

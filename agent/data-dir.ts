@@ -1,0 +1,76 @@
+import { chmodSync, closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { MayflyError, messageOf, systemCodeOf } from './kernel/errors.ts';
+import { lockFile } from './peer/hardening.ts';
+
+/** The agent's own directory, locked for as long as it is open: two agents on one would sign with the same keys. */
+export class DataDir {
+  readonly path: string;
+  readonly #lock: number;
+
+  private constructor(path: string, lock: number) {
+    this.path = path;
+    this.#lock = lock;
+  }
+
+  /**
+   * Makes the directory where it is missing, 0700, and takes its lock. The lock is the kernel's: it ends with the process, however
+   * that ends.
+   *
+   * @throws MayflyError `DATA_DIR_UNSAFE` when it is another user's or open to others, `DATA_DIR_LOCKED` when an agent runs on it,
+   *   `PERMISSION_MISSING`, `DISK_FULL`
+   */
+  static open(path: string): DataDir {
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      assertPrivate(path);
+      const lock = openSync(join(path, 'lock'), 'a+', 0o600);
+      if (!lockFile(lock)) {
+        const holder = readFileSync(join(path, 'lock'), 'utf8').trim();
+        closeSync(lock);
+        throw new MayflyError(
+          'DATA_DIR_LOCKED',
+          `${path} is in use by the agent with process id ${holder}; stop it, or set another data_dir`,
+        );
+      }
+      ftruncateSync(lock);
+      writeSync(lock, `${process.pid}\n`);
+      return new DataDir(path, lock);
+    } catch (error) {
+      throw explained(path, error);
+    }
+  }
+
+  /** Gives the lock back. May be called once. */
+  close(): void {
+    closeSync(this.#lock);
+  }
+}
+
+function assertPrivate(path: string): void {
+  const { mode, uid } = statSync(path);
+  const own = process.geteuid?.();
+  if (uid !== own) {
+    throw new MayflyError('DATA_DIR_UNSAFE', `data_dir ${path} belongs to uid ${uid}, not to uid ${own}, which runs the agent`);
+  }
+  // A directory of our own that is too open was made by hand; the files in it are 0600, so closing it is all that it takes.
+  if ((mode & 0o077) !== 0) chmodSync(path, 0o700);
+}
+
+function explained(path: string, error: unknown): unknown {
+  switch (systemCodeOf(error)) {
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new MayflyError('PERMISSION_MISSING', `data_dir ${path} cannot be written: ${messageOf(error)}`, { cause: error });
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new MayflyError('DISK_FULL', `no room for data_dir ${path}; free some, or set another`, { cause: error });
+    case 'ENOTDIR':
+    case 'EEXIST':
+      return new MayflyError('DATA_DIR_UNSAFE', `data_dir ${path} is not a directory`, { cause: error });
+    case undefined:
+    default:
+      return error;
+  }
+}

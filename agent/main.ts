@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+import { keepCompiledCode } from './cli/compile-cache.ts';
+
+// Before anything else is loaded, which is what it is for.
+keepCompiledCode();
+
+const [{ clientCommands }, { runProgram }, { processTerminal }] = await Promise.all([
+  import('./cli/commands.ts'),
+  import('./cli/program.ts'),
+  import('./cli/terminal.ts'),
+]);
+
+// A reader that has read enough, such as `head`, is no failure of ours.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error) => {
+    if ('code' in error && error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
+
+const commands = [
+  {
+    name: 'dev',
+    summary: 'start an agent for trying out, with everything in ./.mayfly',
+    load: async () => (await import('./cli/dev.ts')).devCommand(),
+  },
+  {
+    name: 'run',
+    summary: 'start the agent with a configuration',
+    load: async () => (await import('./cli/run.ts')).runCommand(),
+  },
+  ...clientCommands,
+];
+
+process.exitCode = await runProgram(commands, process.argv.slice(2), processTerminal());

@@ -1,0 +1,179 @@
+import { once } from 'node:events';
+import { closeSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import type { Clock } from '../kernel/clock.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import { Admission, type AdmissionLimits } from './admission.ts';
+import { Callers } from './callers.ts';
+import { Connection } from './connection.ts';
+import { type Proof, readCredentials, type Unidentified } from './credentials.ts';
+import { awaitFirstRequest } from './first-request.ts';
+import type { Instances } from './process.ts';
+import { Refusals } from './refusals.ts';
+import { type BoundSocket, bindSocketPath } from './socket-path.ts';
+import { socketPair } from './unix-socket.ts';
+
+/** All limits of one socket; times in milliseconds, sizes in bytes. */
+export interface PeerLimits extends AdmissionLimits {
+  readonly prefaceTimeout: number;
+  readonly maxHeaderBytes: number;
+}
+
+export interface ListenerOptions {
+  /** Stands in the ids of its connections: `workload`, `admin`. */
+  readonly name: string;
+  readonly path: string;
+  /** Who may connect: 0o777 for the Workload API, where attestation decides; 0o600 for the admin socket. */
+  readonly mode: number;
+  /** What `strongestProof` found. */
+  readonly proof: Proof;
+  readonly instances: Instances;
+  readonly limits: PeerLimits;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Takes a connection whose `remoteAddress` is the id under which `callers` knows it. It may close it; it is destroyed in any case. */
+  readonly inject: (socket: Socket) => void;
+}
+
+// A connection that asks nothing for so long waits behind a rewriter.
+const IDLE_BEFORE_REWRITER_MS = 1000;
+// The kernel caps it at net.core.somaxconn. Clients with non-blocking sockets get EAGAIN above it, and most give up then.
+const BACKLOG = 4096;
+
+/** Owns a socket: who connects is known, admitted and counted before a byte is read, and handed over with its first request. */
+export class Listener {
+  readonly callers: Callers;
+  readonly admission: Admission;
+  readonly refusals: Refusals;
+  readonly #options: ListenerOptions;
+  readonly #bound: BoundSocket;
+  readonly #server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
+  readonly #connections = new Set<Connection>();
+  #limits: PeerLimits;
+  #resumed: PromiseWithResolvers<void> | undefined;
+  #closed = false;
+
+  /**
+   * Binds the socket and listens.
+   *
+   * @throws MayflyError as `bindSocketPath` does
+   */
+  static async open(options: ListenerOptions): Promise<Listener> {
+    const listener = new Listener(options, bindSocketPath(options.path, options.mode));
+    await listener.#listen();
+    return listener;
+  }
+
+  private constructor(options: ListenerOptions, bound: BoundSocket) {
+    this.#options = options;
+    this.#bound = bound;
+    this.#limits = options.limits;
+    this.refusals = new Refusals(options.log, options.clock);
+    this.admission = new Admission(options.limits, this.refusals);
+    this.callers = new Callers(options.name);
+  }
+
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** New limits hold for what comes; what is under way already is not ended. */
+  setLimits(limits: PeerLimits): void {
+    this.#limits = limits;
+    this.admission.setLimits(limits);
+  }
+
+  /** From now on connections are accepted, identified and counted, and wait unread until {@link resume}. */
+  pause(): void {
+    this.#resumed ??= Promise.withResolvers();
+  }
+
+  resume(): void {
+    this.#resumed?.resolve();
+    this.#resumed = undefined;
+  }
+
+  /** Stops accepting and removes the socket's file. Connections stay as they are. May be called again. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // While the descriptor is open nothing else can have the file's inode number.
+    this.#bound.remove();
+    this.#server.close();
+  }
+
+  /** Closes, cuts every connection, and resolves when all are gone. */
+  async destroyAll(): Promise<void> {
+    this.close();
+    for (const connection of this.#connections) connection.destroy();
+    await Promise.all(Array.from(this.#connections, (connection) => connection.closed));
+    this.refusals.close();
+  }
+
+  async #listen(): Promise<void> {
+    try {
+      this.#server.listen({ fd: this.#bound.descriptor, backlog: BACKLOG });
+      await once(this.#server, 'listening');
+    } catch (error) {
+      this.#bound.remove();
+      closeSync(this.#bound.descriptor);
+      throw error;
+    }
+    // Out of descriptors or memory: the next one may get through.
+    this.#server.on('error', (error) => this.refusals.add('not-accepted', `accept failed: ${error.message}`));
+  }
+
+  #accept(socket: Socket): void {
+    // An error is followed by 'close', where it is seen to.
+    socket.on('error', () => undefined);
+    const { instances, proof, clock } = this.#options;
+    const credentials = readCredentials(socket, proof);
+    if ('kind' in credentials) return this.#refuse(socket, credentials);
+    const { uid, pid, pidfd } = credentials;
+    const slot = this.admission.connection(uid, pid);
+    if (slot === undefined) {
+      closeSync(pidfd);
+      socket.destroy();
+      return;
+    }
+    const attribution = instances.attribute(credentials);
+    if (attribution.kind === 'unidentified') {
+      slot.release();
+      return this.#refuse(socket, attribution);
+    }
+    const connection = new Connection({ socket, slot, attribution, callers: this.callers, clock });
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
+    void this.#handOver(socket, connection);
+  }
+
+  #refuse(socket: Socket, { reason, detail }: Unidentified): void {
+    this.refusals.add(reason, detail);
+    socket.destroy();
+  }
+
+  async #handOver(socket: Socket, connection: Connection): Promise<void> {
+    if (this.#resumed !== undefined) await this.#resumed.promise;
+    if (connection.over) return connection.destroy();
+    const ready = await this.#firstRequest(socket, connection);
+    if (ready === undefined) return connection.destroy();
+    connection.name(ready);
+    if (connection.over) return connection.destroy();
+    this.#options.inject(ready);
+  }
+
+  /** The socket to hand over, or `undefined` when the peer went away or was refused. */
+  async #firstRequest(socket: Socket, { caller }: Connection): Promise<Socket | undefined> {
+    const { prefaceTimeout, maxHeaderBytes } = this.#limits;
+    const limits = { prefaceTimeout, maxHeaderBytes, idleBeforeRewriter: IDLE_BEFORE_REWRITER_MS };
+    try {
+      const ready = await awaitFirstRequest(socket, limits, socketPair, this.#options.clock);
+      return ready?.socket;
+    } catch (error) {
+      this.refusals.add('first-request', messageOf(error), { pid: caller.instance.pid, uid: caller.instance.uid });
+      return undefined;
+    }
+  }
+}

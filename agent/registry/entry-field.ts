@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { show } from '../config/problem.ts';
+
+/** @param kind what it is, such that "must be …" reads well */
+function text(kind: string, test: (text: string) => string | undefined) {
+  return z.string({ error: kind }).superRefine((written, context) => {
+    const problem = test(written);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: `${show(written)} ${problem}` });
+  });
+}
+
+/** The name of an entry: 1 to 255 of `A-Z a-z 0-9 . _ -`, as SPIRE allows it. */
+export const entryId = text('an entry id', (id) =>
+  /^[A-Za-z0-9._-]{1,255}$/.test(id) ? undefined : 'is no entry id; use 1 to 255 of A-Z, a-z, 0-9, ".", "_" and "-"',
+);
+
+const MAX_TEXT_BYTES = 1024;
+
+/** Who answers for an identity: a line for people. */
+export const owner = text('text that names somebody', (name) =>
+  name.trim() === '' ? 'names nobody' : lineProblem(name),
+);
+
+/** Tells a workload with several identities which to use for what; '' says nothing. */
+export const hint = text('text', lineProblem);
+
+// RFC 1123 §2.1: letters, digits and hyphens, none at an end of a label; RFC 1035 §2.3.4: 63 bytes a label, 253 in all.
+const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
+const MAX_DNS_NAME = 253;
+
+/** A DNS name for a certificate, in lower case; `*` may be the whole first label of three or more (RFC 6125 §6.4.3). */
+export const dnsName = text('a DNS name', dnsNameProblem).transform((name) => name.toLowerCase());
+
+// RFC 3339 §5.6; a leap second is refused: no clock of this agent ever shows one.
+const DATE_TIME =
+  /^(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
+
+/** A moment after RFC 3339, with its offset from UTC: milliseconds since the epoch. */
+export const rfc3339 = text('a date and time such as 2027-01-31T12:00:00Z', (written) =>
+  momentOf(written) === undefined
+    ? 'is no date and time; write it after RFC 3339, such as 2027-01-31T12:00:00Z'
+    : undefined,
+).transform((written) => momentOf(written) ?? Number.NaN);
+
+function lineProblem(line: string): string | undefined {
+  if (Buffer.byteLength(line) > MAX_TEXT_BYTES) return `is longer than ${MAX_TEXT_BYTES} bytes`;
+  // oxlint-disable-next-line no-control-regex -- the control characters are what is refused
+  if (!line.isWellFormed() || /[\u0000-\u001f\u007f]/.test(line)) return 'has a control character or is no UTF-8';
+  return undefined;
+}
+
+function dnsNameProblem(name: string): string | undefined {
+  if (name.length > MAX_DNS_NAME) return `is longer than ${MAX_DNS_NAME} bytes, the most a DNS name may have`;
+  const [first = '', ...rest] = name.split('.');
+  const labels = first === '*' ? rest : [first, ...rest];
+  if (first === '*' && rest.length < 2) return 'is too wide a wildcard; write at least two labels behind "*."';
+  if (name.includes('*') && first !== '*') return 'has a "*" that is not its whole first label';
+  if (name.endsWith('.')) return 'ends with a dot; leave it out';
+  if (!labels.every((label) => LABEL.test(label))) {
+    return 'is no DNS name; use labels of 1 to 63 letters, digits and inner hyphens, joined by dots';
+  }
+  if (/^\d+$/.test(labels.at(-1) ?? '')) return 'is an address or ends in a number; only DNS names are allowed';
+  return undefined;
+}
+
+function momentOf(written: string): number | undefined {
+  const match = DATE_TIME.exec(written);
+  if (match === null) return undefined;
+  const [, day, time] = match;
+  // JavaScript turns 30 February into 2 March.
+  const plain = new Date(`${day}T${time}Z`);
+  if (!plain.toISOString().startsWith(`${day}T${time}`)) return undefined;
+  return Date.parse(written.toUpperCase());
+}

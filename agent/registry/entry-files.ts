@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { expandGlobs } from '../config/glob.ts';
+import { InvalidConfig, type Problem } from '../config/problem.ts';
+import { readTextFile } from '../config/text-file.ts';
+import { parseDocument } from '../config/yaml-document.ts';
+import type { Entry } from './entry.ts';
+import { type EntryRules, entriesOf, entryFileSchema } from './entry-file.ts';
+import { EntryIndex } from './entry-index.ts';
+
+interface KnownFile {
+  /** Over the text and the rules that it was checked by. */
+  readonly digest: string;
+  readonly entries: readonly Entry[];
+}
+
+interface ReadFile extends KnownFile {
+  readonly file: string;
+  readonly text: string;
+}
+
+// Parsing runs on the one thread that serves everybody, at one or two megabytes a second.
+const MAX_FILE_BYTES = 4 * 1024 ** 2;
+
+/** Reads entry files again and again; what has not changed since it was good is not parsed again. */
+export class EntryFiles {
+  #known: ReadonlyMap<string, KnownFile> = new Map();
+
+  /**
+   * Reads all files that absolute `patterns` name.
+   *
+   * @throws InvalidConfig with everything that is wrong in any of them
+   */
+  async read(patterns: readonly string[], rules: EntryRules): Promise<EntryIndex> {
+    const problems: Problem[] = [];
+    const files: ReadFile[] = [];
+    for (const file of await expandGlobs(patterns)) {
+      try {
+        files.push(await this.#readFile(file, rules));
+      } catch (error) {
+        if (!(error instanceof InvalidConfig)) throw error;
+        problems.push(...error.problems);
+      }
+    }
+    const byId = new Map<string, Entry>();
+    for (const file of files) {
+      for (const [index, entry] of file.entries.entries()) {
+        const other = byId.get(entry.id);
+        if (other === undefined) byId.set(entry.id, entry);
+        else problems.push(duplicate(file, index, entry, other));
+      }
+    }
+    if (problems.length > 0) throw new InvalidConfig(problems);
+    this.#known = new Map(files.map(({ file, digest, entries }) => [file, { digest, entries }]));
+    return new EntryIndex(byId.values());
+  }
+
+  async #readFile(file: string, rules: EntryRules): Promise<ReadFile> {
+    const text = await readTextFile(file, MAX_FILE_BYTES);
+    const { trustDomain, selectorTypes, requireOwner } = rules;
+    const checkedBy = JSON.stringify([trustDomain, selectorTypes, requireOwner]);
+    const digest = createHash('sha256').update(`${checkedBy}\n${text}`).digest('hex');
+    const known = this.#known.get(file);
+    if (known?.digest === digest) return { file, text, digest, entries: known.entries };
+    const { entries, problems } = entriesOf(parseDocument(file, text, entryFileSchema), rules);
+    if (problems.length > 0) throw new InvalidConfig(problems);
+    return { file, text, digest, entries };
+  }
+}
+
+function duplicate({ file, text }: ReadFile, index: number, entry: Entry, other: Entry): Problem {
+  const document = parseDocument(file, text, entryFileSchema);
+  return document.problem(['entries', index, 'id'], `${entry.id} is the id of ${other.source} too; rename one of them`);
+}

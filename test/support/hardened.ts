@@ -1,0 +1,6 @@
+// Hardens itself, and waits.
+import { forbidDumps } from '../../agent/peer/hardening.ts';
+
+forbidDumps();
+process.stdout.write('hardened\n');
+process.stdin.on('end', () => process.exit(0)).resume();

@@ -1,0 +1,178 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Attested } from '../../agent/attest/attestor.ts';
+import type { Authority, IssuedX509 } from '../../agent/authority/authority.ts';
+import { LocalAuthority } from '../../agent/authority/local.ts';
+import { MayflyError } from '../../agent/kernel/errors.ts';
+import { Latest } from '../../agent/kernel/latest.ts';
+import type { Log } from '../../agent/kernel/log.ts';
+import { parseSelector } from '../../agent/kernel/selector.ts';
+import type { TrustDomain } from '../../agent/kernel/spiffe-id.ts';
+import { parseSpiffeId, parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
+import { Issuer } from '../../agent/lease/issuer.ts';
+import { Leases } from '../../agent/lease/leases.ts';
+import type { ProcessInstance } from '../../agent/peer/instance.ts';
+import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
+import { Entitlement } from '../../agent/registry/entitlement.ts';
+import type { Entry } from '../../agent/registry/entry.ts';
+import type { EntrySet } from '../../agent/registry/entry-set.ts';
+import { EntryIndex } from '../../agent/registry/entry-index.ts';
+import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
+import { ManualClock } from './manual-clock.ts';
+
+export const MINUTE = 60_000;
+export const HOUR = 60 * MINUTE;
+
+export const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+/** An entry for uid 1000, with what a test cares about. */
+export function entryOf(id: string, terms: Partial<Entry> = {}): Entry {
+  return {
+    id,
+    spiffeId: parseSpiffeId(`spiffe://example.org/${id}`),
+    selectors: [parseSelector('unix:uid:1000')],
+    owner: undefined,
+    x509SvidTtl: undefined,
+    jwtSvidTtl: undefined,
+    dnsNames: [],
+    hint: '',
+    federatesWith: [],
+    audiences: undefined,
+    expiresAt: undefined,
+    source: `${id}.yaml:1`,
+    ...terms,
+  };
+}
+
+/**
+ * The stages behind attestation with real parts and a clock that the test moves: a local authority in a folder of its own, the
+ * built-in policy, the entry index. Attestation says the uid, and fails when told to.
+ */
+export function leaseWorld(entries: readonly Entry[]) {
+  const clock = new ManualClock();
+  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-lease-'));
+  const local = LocalAuthority.open({
+    trustDomain: parseTrustDomain('example.org'),
+    dataDir,
+    keyType: 'ec-p256',
+    rootTtl: 365 * 24 * HOUR,
+    caTtl: 24 * HOUR,
+    jwtKeyTtl: 24 * HOUR,
+    nameConstraint: false,
+    clock,
+    log: silent,
+  });
+  const fault = { authority: false, attestation: undefined as MayflyError | undefined };
+  const minted: IssuedX509[] = [];
+  const authority: Authority = {
+    bundle: local.bundle,
+    signerExpiresAt: (kind) => local.signerExpiresAt(kind),
+    async issueX509(grant, publicKey) {
+      if (fault.authority) throw new MayflyError('AUTHORITY_UNAVAILABLE', 'the authority is away');
+      const issued = await local.issueX509(grant, publicKey);
+      minted.push(issued);
+      return issued;
+    },
+    issueJwt: (grant) =>
+      fault.authority ? Promise.reject(new MayflyError('AUTHORITY_UNAVAILABLE', 'away')) : local.issueJwt(grant),
+    status: () => local.status(),
+    close: () => local.close(),
+  };
+  const set = new Latest<EntrySet>();
+  set.set(new EntryIndex(entries));
+  const federated = new Latest<ReadonlyMap<TrustDomain, TrustBundle>>();
+  const attestations: ProcessInstance[] = [];
+  const known = new WeakMap<ProcessInstance, { attested: Attested; until: number }>();
+  const entitlement = new Entitlement(
+    {
+      current(instance) {
+        const hit = known.get(instance);
+        return hit !== undefined && clock.monotonic() < hit.until && instance.alive() ? hit.attested : undefined;
+      },
+      async attest(instance) {
+        attestations.push(instance);
+        await Promise.resolve();
+        if (fault.attestation !== undefined) throw fault.attestation;
+        if (!instance.alive()) throw new MayflyError('CALLER_UNKNOWN', 'gone');
+        const attested = { instance, selectors: new Set([parseSelector(`unix:uid:${instance.uid}`)]) };
+        known.set(instance, { attested, until: clock.monotonic() + 1000 });
+        return attested;
+      },
+    },
+    set,
+    clock,
+  );
+  const policy = new BuiltInPolicy({
+    defaultX509SvidTtl: HOUR,
+    defaultJwtSvidTtl: 5 * MINUTE,
+    maxX509SvidTtl: 24 * HOUR,
+    maxJwtSvidTtl: HOUR,
+    maxAudiences: 4,
+  });
+  const issuer = new Issuer({ policy, authority, keyType: 'ec-p256', clock, log: silent });
+  const leases = new Leases({
+    entitlement,
+    entries: set,
+    authority,
+    federated,
+    issuer,
+    clock,
+    log: silent,
+    random: () => 0.5,
+  });
+  return {
+    clock,
+    fault,
+    minted,
+    attestations,
+    federated,
+    policy,
+    issuer,
+    leases,
+    authority,
+    replaceEntries: (changed: readonly Entry[]) => set.set(new EntryIndex(changed)),
+    async close() {
+      leases.close();
+      await local.close();
+      rmSync(dataDir, { recursive: true });
+    },
+  };
+}
+
+/** Follows a stream: each update is awaited with `next`, and `ended` holds the error that it ended with. */
+export function follow<T>(make: (signal: AbortSignal) => AsyncIterable<T>) {
+  const stop = new AbortController();
+  const received: T[] = [];
+  const ended = Promise.withResolvers<unknown>();
+  let over: { readonly error: unknown } | undefined;
+  let wake = Promise.withResolvers<void>();
+  const read = async () => {
+    try {
+      for await (const update of make(stop.signal)) {
+        received.push(update);
+        wake.resolve();
+      }
+      over = { error: undefined };
+    } catch (error) {
+      over = { error };
+    }
+    ended.resolve(over.error);
+    wake.resolve();
+  };
+  void read();
+  return {
+    received,
+    ended: ended.promise,
+    stop: () => stop.abort(),
+    /** Resolves with the `count`-th update (from 1) once it is there. @throws the stream's end, when it came before */
+    async at(count: number): Promise<T> {
+      while (received.length < count) {
+        if (over !== undefined) throw over.error ?? new Error('the stream ended without an error');
+        await wake.promise;
+        wake = Promise.withResolvers<void>();
+      }
+      return received[count - 1] as T;
+    },
+  };
+}

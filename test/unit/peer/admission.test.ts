@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest';
+import { MayflyError } from '../../../agent/kernel/errors.ts';
+import { Admission, type AdmissionLimits } from '../../../agent/peer/admission.ts';
+import { Refusals } from '../../../agent/peer/refusals.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { keptLog } from '../config/log.ts';
+
+const limits: AdmissionLimits = { maxConnections: 4, maxConnectionsPerUid: 2, maxCallsPerConnection: 2, maxAttestations: 2 };
+
+function admission(over: Partial<AdmissionLimits> = {}) {
+  const [log, clock] = [keptLog(), new ManualClock()];
+  const refusals = new Refusals(log, clock);
+  return { admission: new Admission({ ...limits, ...over }, refusals), refusals, log, clock };
+}
+
+describe('connections', () => {
+  test('of one user are limited, and others do not notice', () => {
+    const { admission: gate, refusals, log } = admission();
+    const slots = [gate.connection(1000, 7), gate.connection(1000, 7)];
+    expect(gate.connection(1000, 7)).toBeUndefined();
+    expect(gate.connection(1001, 8)).toBeDefined();
+    expect(gate.connections).toBe(3);
+    expect([...refusals.counts]).toEqual([['too-many-connections-of-user', 1]]);
+    expect(log.lines).toEqual([
+      {
+        level: 'warn',
+        event: 'peer.refused',
+        message: 'uid 1000 has 2 connections; peer.max_connections_per_uid allows 2',
+        fields: { reason: 'too-many-connections-of-user', uid: 1000, pid: 7 },
+      },
+    ]);
+    slots[0]?.release();
+    slots[0]?.release();
+    expect(gate.connections).toBe(2);
+    expect(gate.connection(1000, 7)).toBeDefined();
+    expect(gate.connection(1000, 7)).toBeUndefined();
+  });
+
+  test('are limited in all', () => {
+    const { admission: gate, refusals } = admission();
+    for (const uid of [1, 2, 3, 4]) expect(gate.connection(uid, 7)).toBeDefined();
+    expect(gate.connection(5, 7)).toBeUndefined();
+    expect([...refusals.counts]).toEqual([['too-many-connections', 1]]);
+    expect(gate.connections).toBe(4);
+  });
+
+  test('that are there stay when the limit sinks below them', () => {
+    const { admission: gate } = admission();
+    const slots = [1, 2, 3].map((uid) => gate.connection(uid, 7));
+    gate.setLimits({ ...limits, maxConnections: 1 });
+    expect(gate.connections).toBe(3);
+    expect(gate.connection(4, 7)).toBeUndefined();
+    for (const slot of slots) slot?.release();
+    expect(gate.connection(4, 7)).toBeDefined();
+  });
+});
+
+describe('calls', () => {
+  test('of one connection are limited, and those of another of the same user are not', () => {
+    const { admission: gate, refusals } = admission();
+    const [one, other] = [gate.connection(1000, 7), gate.connection(1000, 7)];
+    const done = one?.call();
+    one?.call();
+    expect(() => one?.call()).toThrowError(
+      new MayflyError('OVER_LIMIT', '2 calls are under way on one connection; peer.max_calls_per_connection allows 2'),
+    );
+    expect(() => one?.call()).toThrowError(expect.objectContaining({ code: 'OVER_LIMIT' }));
+    other?.call();
+    done?.();
+    done?.();
+    one?.call();
+    expect(() => one?.call()).toThrowError(expect.objectContaining({ code: 'OVER_LIMIT' }));
+    expect(refusals.counts.get('too-many-calls')).toBe(3);
+  });
+});
+
+describe('attestations', () => {
+  test('are shed above the limit, not queued', () => {
+    const { admission: gate, refusals } = admission();
+    const done = gate.attestation();
+    gate.attestation();
+    expect(() => gate.attestation()).toThrowError(
+      new MayflyError('OVERLOADED', '2 attestations are under way, and peer.max_attestations allows no more; try again'),
+    );
+    expect(gate.attestations).toBe(2);
+    done();
+    done();
+    expect(gate.attestations).toBe(1);
+    gate.attestation();
+    expect(refusals.counts.get('too-many-attestations')).toBe(1);
+  });
+});
+
+describe('refusals', () => {
+  test('are all counted; of each reason one line is logged at once, and then one every ten seconds with what came since', () => {
+    const { refusals, log, clock } = admission();
+    for (let index = 0; index < 1000; index += 1) refusals.add('exited', `process ${index} has exited`, { pid: index });
+    refusals.add('first-request', 'rubbish');
+    expect(log.lines.map((line) => line.message)).toEqual(['process 0 has exited', 'rubbish']);
+    expect(refusals.counts.get('exited')).toBe(1000);
+    clock.advance(10_000);
+    expect(log.lines.slice(2).map(({ message, fields }) => [message, fields])).toEqual([
+      ['refused 999 more for the same reason', { reason: 'exited', suppressed: 999 }],
+    ]);
+    refusals.add('exited', 'again');
+    clock.advance(10_000);
+    expect(log.lines.slice(3).map((line) => line.message)).toEqual(['refused 1 more for the same reason']);
+    // Quiet again after ten seconds without any: nothing is left to say, and no alarm.
+    clock.advance(10_000);
+    expect(clock.alarms).toBe(0);
+    refusals.add('exited', 'much later');
+    expect(log.lines.at(-1)?.message).toBe('much later');
+  });
+
+  test('set no alarm that outlives them', () => {
+    const { refusals, clock } = admission();
+    refusals.add('exited', 'gone');
+    refusals.close();
+    refusals.close();
+    expect(clock.alarms).toBe(0);
+  });
+});

@@ -1,0 +1,79 @@
+import { closeSync } from 'node:fs';
+import { afterAll, describe, expect, test } from 'vitest';
+import { Continuity } from '../../../agent/peer/continuity.ts';
+import { openPidfd } from '../../../agent/peer/pidfd.ts';
+import { descriptors, isRoot, Processes, until } from '../../support/processes.ts';
+
+const processes = new Processes();
+afterAll(() => processes.clean());
+const child = new URL('../../support/peer-child.ts', import.meta.url);
+const own = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+
+describe('continuity', () => {
+  test.each([
+    ['another program', 'echo on; read x; exec sleep 600', process.env],
+    ['the same program', 'echo on; read x; exec sh -c "read x"', process.env],
+    ['a program, without an environment before or after', 'echo on; read x; exec sleep 600', {}],
+  ])('ends with an execve of %s', async (_, script, env) => {
+    const shell = await processes.run('/bin/sh', ['-c', script], { env });
+    expect(await shell.line()).toBe('on');
+    const pidfd = openPidfd(shell.pid);
+    const continuity = new Continuity(shell.pid, pidfd, own);
+    expect(continuity.noticesExec).toBe(true);
+    expect(continuity.standing()).toBe('same');
+    shell.process.stdin?.write('\n');
+    await until(() => continuity.standing() !== 'same', 'the execve shows');
+    expect(continuity.standing()).toBe('changed');
+    continuity.close();
+    closeSync(pidfd);
+  });
+
+  test('survives what is no execve of the process itself: threads, forks, programs that it starts', async () => {
+    const shell = await processes.run('/bin/sh', ['-c', 'echo on; read x; /bin/true; (exec /bin/true); echo done; read x']);
+    await shell.line();
+    const pidfd = openPidfd(shell.pid);
+    const continuity = new Continuity(shell.pid, pidfd, own);
+    expect(await shell.tell('go')).toBe('done');
+    expect(continuity.standing()).toBe('same');
+    continuity.close();
+    closeSync(pidfd);
+  });
+
+  test('takes an exit for an exit, not for a change', async () => {
+    const sleeper = await processes.sleeper();
+    const pidfd = openPidfd(sleeper.pid);
+    const continuity = new Continuity(sleeper.pid, pidfd, own);
+    await sleeper.kill();
+    expect(continuity.standing()).toBe('gone');
+    continuity.close();
+    closeSync(pidfd);
+  });
+
+  test('closes what it opened, once', async () => {
+    const before = descriptors(/pagemap/);
+    const continuity = new Continuity(process.pid, openPidfd(process.pid), own);
+    expect(descriptors(/pagemap/)).toBe(before + 1);
+    continuity.close();
+    continuity.close();
+    expect(descriptors(/pagemap/)).toBe(before);
+    expect(continuity.standing()).toBe('same');
+  });
+
+  test.skipIf(!isRoot)('ends with a change of uid (needs root)', async () => {
+    const peer = await processes.script(child);
+    const pidfd = openPidfd(peer.pid);
+    const continuity = new Continuity(peer.pid, pidfd, own);
+    expect(continuity.standing()).toBe('same');
+    expect(await peer.tell('setuid 65534')).toBe('changed');
+    expect(continuity.standing()).toBe('changed');
+    continuity.close();
+    closeSync(pidfd);
+  });
+
+  test.skipIf(!isRoot)('of what an agent without rights may not look into is not doubted (needs root)', async () => {
+    const observer = new URL('../../support/continuity-observer.ts', import.meta.url);
+    const sleeper = await processes.sleeper();
+    const agent = await processes.script(observer, [String(sleeper.pid)], { uid: 65534, gid: 65534 });
+    expect(await agent.line()).toBe('notices exec: false, standing: same');
+  });
+});

@@ -1,0 +1,75 @@
+import { closeSync } from 'node:fs';
+import { afterAll, describe, expect, test } from 'vitest';
+import { effectiveIds, hasExited, openPidfd } from '../../../agent/peer/pidfd.ts';
+import { ownerOf, readBootId, readStartTime, startTimeIn } from '../../../agent/peer/proc.ts';
+import { isRoot, Processes, until } from '../../support/processes.ts';
+
+const processes = new Processes();
+afterAll(() => processes.clean());
+
+describe('a pidfd', () => {
+  test('says when its process is over, before and after it is reaped', async () => {
+    const child = await processes.sleeper();
+    const pidfd = openPidfd(child.pid);
+    expect(hasExited(pidfd)).toBe(false);
+    child.process.kill('SIGKILL');
+    await until(() => hasExited(pidfd), 'the exit shows');
+    await child.exited;
+    expect(hasExited(pidfd)).toBe(true);
+    closeSync(pidfd);
+  });
+
+  test('of nobody is refused with the name of the errno', async () => {
+    const child = await processes.sleeper();
+    await child.kill();
+    expect(() => openPidfd(child.pid)).toThrowError(expect.objectContaining({ code: 'ESRCH', syscall: 'pidfd_open' }));
+  });
+
+  test('that is closed is an error, not an answer', () => {
+    expect(() => hasExited(9999)).toThrowError(expect.objectContaining({ code: 'EBADF' }));
+  });
+
+  test('tells the ids of its process, where the kernel does', () => {
+    const pidfd = openPidfd(process.pid);
+    expect([{ uid: process.geteuid?.(), gid: process.getegid?.() }, undefined]).toContainEqual(effectiveIds(pidfd));
+    closeSync(pidfd);
+  });
+
+  test.skipIf(!isRoot)('tells another user’s ids as /proc does (needs root)', async () => {
+    const child = await processes.sleeper({ uid: 65534, gid: 65533 });
+    const pidfd = openPidfd(child.pid);
+    expect(ownerOf(child.pid)).toEqual({ uid: 65534, gid: 65533 });
+    expect([{ uid: 65534, gid: 65533 }, undefined]).toContainEqual(effectiveIds(pidfd));
+    closeSync(pidfd);
+  });
+});
+
+describe('/proc', () => {
+  test('gives one start time for one process, and none for nobody', async () => {
+    const child = await processes.sleeper();
+    const started = readStartTime(child.pid);
+    expect(started).toMatch(/^\d+$/);
+    expect(readStartTime(child.pid)).toBe(started);
+    expect(Number(started)).toBeGreaterThan(Number(readStartTime(process.pid)));
+    await child.kill();
+    expect(readStartTime(child.pid)).toBeUndefined();
+    expect(ownerOf(child.pid)).toBeUndefined();
+  });
+
+  test.each([['plain'], ['with blank'], ['a) S 1 2 (b'], [') 7 7 7 7'], ['new\nline']])(
+    'is read right for a process named %j',
+    (name) => {
+      const fields = Array.from({ length: 50 }, (_, index) => String(index + 3));
+      expect(startTimeIn(`42 (${name}) S ${fields.slice(1).join(' ')}\n`)).toBe('22');
+    },
+  );
+
+  test('that is cut off gives no start time', () => {
+    expect(startTimeIn('42 (sh) S 1 2 3')).toBeUndefined();
+    expect(startTimeIn('')).toBeUndefined();
+  });
+
+  test('names this boot', () => {
+    expect(readBootId()).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  });
+});
