@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { keepCompiledCode } from './cli/compile-cache.ts';
+import type { Terminal } from './cli/terminal.ts';
 
 // Before anything else is loaded, which is what it is for.
 keepCompiledCode();
@@ -22,12 +23,12 @@ const commands = [
   {
     name: 'dev',
     summary: 'start an agent for trying out, with everything in ./.mayfly',
-    load: async () => (await import('./cli/dev.ts')).devCommand(),
+    load: async (terminal: Terminal) => (await import('./cli/dev.ts')).devCommand(terminal),
   },
   {
     name: 'run',
     summary: 'start the agent with a configuration',
-    load: async () => (await import('./cli/run.ts')).runCommand(),
+    load: async (terminal: Terminal) => (await import('./cli/run.ts')).runCommand(terminal),
   },
   ...clientCommands,
 ];

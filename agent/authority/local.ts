@@ -40,7 +40,7 @@ interface Signers {
   readonly token: JwtSigner;
 }
 
-// SPIFFE SVIDs are valid from ten seconds before they were issued, for verifiers whose clocks are a little behind.
+// Leaves are valid from ten seconds before they were issued, as SPIRE has it, for verifiers whose clocks are a little behind.
 const LEAF_BACK_DATE_MS = 10_000;
 const RETRY_MS = 5000;
 

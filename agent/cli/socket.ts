@@ -82,7 +82,7 @@ function parseAddress(from: string, text: string): string {
   if (text.startsWith('tcp:')) throw wrong('names a TCP address, and only on a Unix socket the kernel says who calls');
   if (!text.startsWith('unix:')) throw wrong('has no scheme unix');
   if (/[?#]/.test(text)) throw wrong('has a query or a fragment');
-  const path = /^unix:(?:\/\/)?(\/.+)$/s.exec(text)?.[1];
+  const path = /^unix:(?:\/\/)?(\/[^/].*)$/s.exec(text)?.[1];
   if (path === undefined) throw wrong('has no absolute path, or a host before it');
   try {
     return decodeURIComponent(path);

@@ -51,7 +51,7 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
           `${leases.live} live; issued ${leases.x509Issued} X.509, ${leases.jwtIssued} JWT; refused ${leases.refused}`,
       ],
       ['ended', leases && counts(leases.ended)],
-      ['renewals', leases && leases.renewalFailures > 0n ? `${leases.renewalFailures} failed` : undefined],
+      ['renewals', leases && leases.failed > 0n ? `${leases.failed} failed` : undefined],
       ['authority', authority?.type],
       ...(authority?.keys ?? []).map((key) => ['', keyText(key, now)] as const),
       ...status.sources.map((source) => [source.name, sourceText(source)] as const),

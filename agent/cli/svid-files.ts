@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
 import { readStartTime } from '../peer/proc.ts';
 
 /** One rotation, in PEM. */
@@ -172,7 +172,8 @@ export class SvidFiles {
 
   #explained(error: unknown): unknown {
     const system = systemCodeOf(error);
-    if (system === undefined) return error;
+    // Our own, and Node's ERR_…, are not what the disk says.
+    if (system === undefined || isMayflyError(error) || system.startsWith('ERR_')) return error;
     if (system === 'ENOSPC' || system === 'EDQUOT') {
       return new MayflyError('DISK_FULL', `there is no room in ${this.directory}; make some`, { cause: error });
     }

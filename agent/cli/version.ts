@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { readVersion } from '../kernel/version.ts';
 import { invocationOf } from './invocation.ts';
 import { fields } from './output.ts';
 import type { Terminal } from './terminal.ts';
@@ -24,12 +25,6 @@ export function versionCommand(terminal: Terminal): Command {
         ]),
       ]);
     });
-}
-
-/** The version of this program. */
-export function readVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  return version;
 }
 
 /** The commit that a clone is at; `undefined` where this is no clone. */

@@ -12,7 +12,7 @@ export interface Survey {
   readonly directories: ReadonlyMap<string, SurveyedDirectory>;
 }
 
-export interface SurveyedDirectory {
+interface SurveyedDirectory {
   /** Device, inode and birth: a directory that another one has replaced under its name is another directory. */
   readonly identity: string;
   concerns(name: string): boolean;

@@ -14,7 +14,7 @@ export interface KeyNote {
 export const keyNotes = z.registry<KeyNote>();
 
 /** The shortest lifetime of an SVID: below it the next renewal is due before clients have taken over the last one. */
-export const MIN_SVID_TTL = '5s';
+const MIN_SVID_TTL = '5s';
 
 /** What a key holds: the schema, and its grammar in words. */
 interface Kind<S extends z.ZodType> {

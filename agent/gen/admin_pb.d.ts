@@ -306,9 +306,11 @@ export declare type GetStatusResponse_Leases = Message<"mayfly.admin.v1.GetStatu
   refused: bigint;
 
   /**
-   * @generated from field: uint64 renewal_failures = 5;
+   * Issuances, renewals among them, that the authority could not sign or whose process ended meanwhile.
+   *
+   * @generated from field: uint64 failed = 5;
    */
-  renewalFailures: bigint;
+  failed: bigint;
 
   /**
    * Ended leases, by reason.
@@ -337,11 +339,6 @@ export declare type GetStatusResponse_Resources = Message<"mayfly.admin.v1.GetSt
    * @generated from field: uint32 descriptors = 2;
    */
   descriptors: number;
-
-  /**
-   * @generated from field: uint32 alarms = 3;
-   */
-  alarms: number;
 };
 
 /**

@@ -1,4 +1,4 @@
-import type { Authority } from '../authority/authority.ts';
+import type { Authority, IssuedJwt } from '../authority/authority.ts';
 import type { Audiences } from '../kernel/audience.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
@@ -40,7 +40,10 @@ export interface JwtSvid {
 export interface IssueCounts {
   x509: number;
   jwt: number;
+  /** By the policy. */
   refused: number;
+  /** Because the authority could not sign. */
+  failed: number;
 }
 
 /**
@@ -48,7 +51,7 @@ export interface IssueCounts {
  * the process still lives, so that nothing is delivered for a process that ended meanwhile.
  */
 export class Issuer {
-  readonly counts: IssueCounts = { x509: 0, jwt: 0, refused: 0 };
+  readonly counts: IssueCounts = { x509: 0, jwt: 0, refused: 0, failed: 0 };
   readonly #policy: Policy;
   readonly #authority: Authority;
   readonly #clock: Clock;
@@ -111,6 +114,7 @@ export class Issuer {
       };
     } catch (error) {
       privateKey.destroy();
+      this.counts.failed += 1;
       throw error;
     }
   }
@@ -128,8 +132,14 @@ export class Issuer {
     });
     if (decision.kind === 'refusal') throw this.#refuse(attested, entry, decision);
 
-    const issued = await this.#authority.issueJwt(decision);
-    mustLive(attested);
+    let issued: IssuedJwt;
+    try {
+      issued = await this.#authority.issueJwt(decision);
+      mustLive(attested);
+    } catch (error) {
+      this.counts.failed += 1;
+      throw error;
+    }
     this.counts.jwt += 1;
     this.#log.debug('lease.issued', `issued a token for ${entry.spiffeId}`, {
       kind: 'jwt',

@@ -19,6 +19,8 @@ export interface LeaseParts {
   readonly authority: Authority;
   readonly federated: Latest<ReadonlyMap<TrustDomain, TrustBundle>>;
   readonly issuer: Issuer;
+  /** Counts a caller's attestation in, returns how to count it out. @throws MayflyError `OVERLOADED` */
+  readonly admit: () => () => void;
   readonly clock: Clock;
   readonly log: Log;
   /** A number in [0, 1). */

@@ -169,13 +169,23 @@ export class Workload {
     }
   }
 
-  /** What the process is entitled to, at a call. */
+  /** What the process is entitled to, at a call. Strangers' calls are admitted by number; what is due for them later is not. */
   async #entitle(): Promise<Entitled> {
-    const entitled = await this.#look();
+    if (this.#ended !== undefined) throw endError(this.#ended, this.instance);
+    const entitled = this.#parts.entitlement.current(this.instance) ?? (await this.#admitted(() => this.#look()));
     const followed = this.#x509Followers + this.#bundleFollowers > 0;
     // A call has found the process entitled to something else than its streams were told.
     if (followed && this.#entries !== undefined && this.#entries !== entitled.entries) void this.refresh(entitled);
     return entitled;
+  }
+
+  async #admitted<T>(work: () => Promise<T>): Promise<T> {
+    const leave = this.#parts.admit();
+    try {
+      return await work();
+    } finally {
+      leave();
+    }
   }
 
   async #look(): Promise<Entitled> {

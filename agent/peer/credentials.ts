@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
+import { MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
 import { hasExited, openPidfd, peerCredentials, peerPidfd } from './pidfd.ts';
 import { readStartTime } from './proc.ts';
 import { descriptorPair } from './unix-socket.ts';
@@ -25,7 +25,7 @@ export interface Unidentified {
 }
 
 /** The descriptor of a socket that Node made, or `undefined` when it is closed. Node has no public way to it. */
-export function descriptorOf(socket: Socket): number | undefined {
+function descriptorOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as Socket & { _handle?: { fd?: number } | null };
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }
@@ -81,25 +81,27 @@ export function readCredentials(socket: Socket, proof: Proof): PeerCredentials |
         'the caller has no pid here: run the agent in the pid namespace of the host',
       );
     }
-    const before = proof === 'pidfd' ? undefined : readStartTime(pid);
-    const pidfd = proof === 'pidfd' ? peerPidfd(fd) : openPidfd(pid);
-    // SO_PEERPIDFD succeeds for an opener that is dead and reaped; and a number may have changed hands while it was opened.
-    if (exited(pidfd) || (proof === 'start-time' && changedHands(pid, before, pidfd))) {
+    const pidfd = proof === 'pidfd' ? peerPidfd(fd) : pidfdByNumber(pid);
+    // SO_PEERPIDFD succeeds for an opener that is dead and reaped.
+    if (pidfd === undefined || exited(pidfd)) {
       return unidentified('exited', `process ${pid}, which opened the connection, has exited`);
     }
     return { pid, uid, gid, pidfd, proof };
   } catch (error) {
     if (systemCodeOf(error) === 'ESRCH')
       return unidentified('exited', 'the process that opened the connection has exited');
-    return unidentified('unverifiable', `the kernel does not tell who opened the connection: ${String(error)}`);
+    return unidentified('unverifiable', `who opened the connection cannot be told: ${messageOf(error)}`);
   }
 }
 
-/** Whether `pidfd`, opened by number, may be another process than had the number before. Closes it then. */
-function changedHands(pid: number, before: string | undefined, pidfd: number): boolean {
-  if (before !== undefined && readStartTime(pid) === before) return false;
+/** A pidfd for `pid`; `undefined` when the number changed hands while it was opened. Throws when that cannot be told. */
+function pidfdByNumber(pid: number): number | undefined {
+  const before = readStartTime(pid);
+  const pidfd = openPidfd(pid);
+  if (before !== undefined && readStartTime(pid) === before) return pidfd;
   closeSync(pidfd);
-  return true;
+  if (before === undefined) throw new Error(`/proc hides process ${pid} and its start time (hidepid)`);
+  return undefined;
 }
 
 /** Asks, and closes the pidfd where the answer is yes or none. */

@@ -43,7 +43,7 @@ const MAX_UNREAD_BYTES = 16_384;
  * Resolves with what to hand over, and with `undefined` when the peer closed first. The caller owns `socket` from beginning to end:
  * it destroys it after `undefined` and after a rejection; it owns the far end of the pair too. The near end closes by itself.
  *
- * @param socket accepted with `pauseOnConnect`, nothing read
+ * @param socket accepted with `pauseOnConnect` and without `allowHalfOpen`, nothing read
  * @throws MayflyError `INVALID_REQUEST` for what is not HTTP/2, `OVER_LIMIT` for size and time, `OVERLOADED` when there is no pair
  */
 export function awaitFirstRequest(

@@ -40,7 +40,7 @@ const STATIC_FIELDS: readonly Field[] = STATIC_NAMES.map((name) => ({
 export const AUTHORITY_INDEX = 1;
 
 /** SETTINGS_HEADER_TABLE_SIZE where the server names no other, and ours never does. */
-export const MAX_TABLE_BYTES = 4096;
+const MAX_TABLE_BYTES = 4096;
 
 const ENTRY_OVERHEAD_BYTES = 32;
 

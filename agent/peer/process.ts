@@ -13,7 +13,7 @@ import { readBootId, readStartTime } from './proc.ts';
 export interface Attribution {
   readonly kind: 'identified';
   readonly instance: ProcessInstance;
-  release(): void;
+  readonly release: () => void;
 }
 
 // The kernel tells of exits but not of execve: each process is looked at once in eight ticks, that is in two seconds.

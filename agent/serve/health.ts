@@ -1,50 +1,57 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Health, HealthCheckResponseSchema } from '../gen/health_pb.js';
 import { HealthCheckResponse_ServingStatus as ServingStatus } from '../gen/health_pb.js';
+import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
-import type { Latest } from '../kernel/latest.ts';
 import type { Handlers } from './grpc.ts';
 
-/** Whether the agent serves, and a sentence for each thing that is wrong, also where it serves on. */
-export interface HealthState {
-  readonly serving: boolean;
-  readonly warnings: readonly string[];
-}
+/** Whether each named part is well; the empty name is the agent as a whole. */
+export type HealthState = ReadonlyMap<string, boolean>;
 
 type Answer = MessageInitShape<typeof HealthCheckResponseSchema>;
 
+const WATCH_MS = 1000;
+
 /**
- * `grpc.health.v1`: the empty name is the agent as a whole, and each service of the socket answers alike. Unlike the Workload API it
- * asks for no header: probes send none, and it tells nobody anything of identities.
+ * `grpc.health.v1`. Unlike the Workload API it asks for no header: probes send none, and it tells nobody anything of identities.
+ *
+ * @param read how things stand now; the names are always the same
  */
-export function health(state: Latest<HealthState>, services: readonly string[]): Handlers<typeof Health, unknown> {
-  const known = new Set(['', ...services]);
-  const answer = (): Answer => ({
-    status: state.value?.serving === true ? ServingStatus.SERVING : ServingStatus.NOT_SERVING,
-  });
+export function health(read: () => HealthState, clock: Clock): Handlers<typeof Health, unknown> {
   return {
     check({ service }) {
-      if (!known.has(service)) throw new MayflyError('NOT_FOUND', `unknown service ${JSON.stringify(service.slice(0, 100))}`);
-      return answer();
+      const well = read().get(service);
+      if (well === undefined) throw new MayflyError('NOT_FOUND', `unknown service ${JSON.stringify(service.slice(0, 100))}`);
+      return answer(well);
     },
 
     list() {
-      return { statuses: Object.fromEntries([...known].map((service) => [service, answer()])) };
+      return { statuses: Object.fromEntries(Array.from(read(), ([service, well]) => [service, answer(well)])) };
     },
 
     async *watch({ service }, { signal }) {
-      if (!known.has(service)) {
-        // The protocol keeps such a stream open, since the service may come: here it never will.
+      let told: boolean | undefined;
+      if (!read().has(service)) {
+        // The protocol keeps such a stream open, since the service may come.
         yield { status: ServingStatus.SERVICE_UNKNOWN };
-        await new Promise((resolve) => signal.addEventListener('abort', resolve));
-        return;
       }
-      let told: ServingStatus | undefined;
-      for await (const { serving } of state.follow(signal)) {
-        const status = serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
-        if (status !== told) yield { status };
-        told = status;
+      while (!signal.aborted) {
+        const well = read().get(service);
+        if (well !== undefined && well !== told) yield answer(well);
+        told = well;
+        await pause(clock, signal);
       }
     },
   };
+}
+
+function answer(well: boolean): Answer {
+  return { status: well ? ServingStatus.SERVING : ServingStatus.NOT_SERVING };
+}
+
+function pause(clock: Clock, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const alarm = clock.after(WATCH_MS, resolve);
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise.finally(() => alarm.cancel());
 }

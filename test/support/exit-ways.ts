@@ -9,7 +9,7 @@ if (process.argv[3] === 'running') await new Promise((resolve) => setTimeout(res
 process.stdout.write('leaving\n', () => leave());
 
 function leave(): void {
-  switch (process.argv[2]) {
+  switch (process.argv[2] ?? '') {
     case 'nothing left to do':
       return;
     case 'close':

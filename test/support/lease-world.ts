@@ -117,6 +117,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     authority,
     federated,
     issuer,
+    admit: () => () => {},
     clock,
     log: silent,
     random: () => 0.5,

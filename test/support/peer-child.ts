@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 
 const sockets: Socket[] = [];
 
-async function obey([command, argument = '']: string[]): Promise<string> {
+async function obey([command = '', argument = '']: string[]): Promise<string> {
   switch (command) {
     case 'connect': {
       const socket = connect(argument);

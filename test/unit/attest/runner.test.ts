@@ -20,12 +20,12 @@ function attestor(name: string, answer: Answer) {
     runs: 0,
     closed: 0,
     answer,
-    attest(instance: ProcessInstance, signal: AbortSignal) {
+    attest(instance: ProcessInstance, signal: AbortSignal): Promise<readonly Selector[]> {
       made.runs += 1;
       return made.answer(instance, signal);
     },
     shortcomings: () => [`${name} sees little`],
-    close() {
+    close(): Promise<void> {
       made.closed += 1;
       return Promise.resolve();
     },

@@ -42,7 +42,7 @@ test('a file over the limit is refused before a byte is read', async () => {
 
 test('what is no regular file is refused, and none of them keeps the agent waiting', async () => {
   mkdirSync(join(folder, 'directory'));
-  execFileSync('mkfifo', [join(folder, 'fifo')]);
+  execFileSync('/usr/bin/mkfifo', [join(folder, 'fifo')]);
   symlinkSync('loop', join(folder, 'loop'));
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(join(folder, 'socket'), resolve));

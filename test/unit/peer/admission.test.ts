@@ -5,7 +5,12 @@ import { Refusals } from '../../../agent/peer/refusals.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { keptLog } from '../config/log.ts';
 
-const limits: AdmissionLimits = { maxConnections: 4, maxConnectionsPerUid: 2, maxCallsPerConnection: 2, maxAttestations: 2 };
+const limits: AdmissionLimits = {
+  maxConnections: 4,
+  maxConnectionsPerUid: 2,
+  maxCallsPerConnection: 2,
+  maxAttestations: 2,
+};
 
 function admission(over: Partial<AdmissionLimits> = {}) {
   const [log, clock] = [keptLog(), new ManualClock()];
@@ -80,7 +85,10 @@ describe('attestations', () => {
     const done = gate.attestation();
     gate.attestation();
     expect(() => gate.attestation()).toThrowError(
-      new MayflyError('OVERLOADED', '2 attestations are under way, and peer.max_attestations allows no more; try again'),
+      new MayflyError(
+        'OVERLOADED',
+        '2 attestations are under way, and peer.max_attestations allows no more; try again',
+      ),
     );
     expect(gate.attestations).toBe(2);
     done();

@@ -24,7 +24,9 @@ describe('callers', () => {
   test.each(['unknown', '', '127.0.0.1:80', 'workload-2', 'toString', '__proto__'])('are not found by %j', (id) => {
     const callers = new Callers('workload');
     callers.add(livingInstance(), slot);
-    expect(() => callers.of(id)).toThrowError(new MayflyError('CALLER_UNKNOWN', `no caller is known for connection ${id}`));
+    expect(() => callers.of(id)).toThrowError(
+      new MayflyError('CALLER_UNKNOWN', `no caller is known for connection ${id}`),
+    );
   });
 
   test('are not found after their connection is closed, nor on another socket', () => {

@@ -29,7 +29,10 @@ describe('continuity', () => {
   });
 
   test('survives what is no execve of the process itself: threads, forks, programs that it starts', async () => {
-    const shell = await processes.run('/bin/sh', ['-c', 'echo on; read x; /bin/true; (exec /bin/true); echo done; read x']);
+    const shell = await processes.run('/bin/sh', [
+      '-c',
+      'echo on; read x; /bin/true; (exec /bin/true); echo done; read x',
+    ]);
     await shell.line();
     const pidfd = openPidfd(shell.pid);
     const continuity = new Continuity(shell.pid, pidfd, own);

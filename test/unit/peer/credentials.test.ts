@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync } from 'node:fs';
+import { chmodSync, closeSync } from 'node:fs';
 import { createServer, type Server, Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   type PeerCredentials,
@@ -13,6 +13,7 @@ import {
 import { hasExited } from '../../../agent/peer/pidfd.ts';
 import { descriptors, isRoot, Processes } from '../../support/processes.ts';
 
+const UNSHARE = '/usr/bin/unshare';
 const processes = new Processes();
 afterAll(() => processes.clean());
 const child = new URL('../../support/peer-child.ts', import.meta.url);
@@ -25,9 +26,12 @@ test('the strongest proof that the kernel has is found, and leaves no descriptor
   expect(descriptors(/pidfd|socket/)).toBe(before);
 });
 
-test.skipIf(strongest === 'pidfd')('a kernel without SO_PEERPIDFD is refused where it is required (needs Linux < 6.5)', () => {
-  expect(() => strongestProof(true)).toThrowError(expect.objectContaining({ code: 'KERNEL_UNSUPPORTED' }));
-});
+test.skipIf(strongest === 'pidfd')(
+  'a kernel without SO_PEERPIDFD is refused where it is required (needs Linux < 6.5)',
+  () => {
+    expect(() => strongestProof(true)).toThrowError(expect.objectContaining({ code: 'KERNEL_UNSUPPORTED' }));
+  },
+);
 
 describe.each(proofs)('credentials by %s', (proof) => {
   const path = join(processes.directory(), 's');
@@ -65,10 +69,8 @@ describe.each(proofs)('credentials by %s', (proof) => {
   test.skipIf(!isRoot)('are those of another user (needs root)', async () => {
     const peer = await processes.script(child);
     expect(await peer.tell('setuid 65534')).toBe('changed');
-    await import('node:fs').then((fs) => {
-      fs.chmodSync(join(path, '..'), 0o755);
-      fs.chmodSync(path, 0o777);
-    });
+    chmodSync(dirname(path), 0o755);
+    chmodSync(path, 0o777);
     const credentials = accept();
     expect(await peer.tell(`connect ${path}`)).toBe('connected');
     const read = (await credentials) as PeerCredentials;
@@ -79,7 +81,10 @@ describe.each(proofs)('credentials by %s', (proof) => {
   test('are refused when the opener is dead and reaped, though another process holds its connection', async () => {
     const credentials = accept();
     // The test's own loop stands still meanwhile, so that the connection is accepted only afterwards.
-    const opener = spawnSync(process.execPath, ['--no-warnings', child.pathname, path], { encoding: 'utf8', timeout: 10_000 });
+    const opener = spawnSync(process.execPath, ['--no-warnings', child.pathname, path], {
+      encoding: 'utf8',
+      timeout: 10_000,
+    });
     const heir = Number(opener.stdout.trim());
     try {
       expect(await credentials).toEqual({
@@ -111,20 +116,31 @@ describe.each(proofs)('credentials by %s', (proof) => {
     expect(readCredentials(new Socket(), proof)).toMatchObject({ kind: 'unidentified', reason: 'no-descriptor' });
   });
 
-  const unshare = spawnSync('unshare', ['--pid', '--fork', '/bin/true']).status === 0;
-  test.skipIf(!isRoot || !unshare)('are refused to a caller outside of the agent’s pid namespace (needs root and unshare)', async () => {
-    const agent = new URL('../../support/credentials-agent.ts', import.meta.url);
-    const inner = join(processes.directory(), 's');
-    const outer = await processes.run('unshare', ['--pid', '--fork', process.execPath, '--no-warnings', agent.pathname, inner, proof]);
-    expect(await outer.line()).toBe('listening');
-    const peer = await processes.script(child);
-    expect(await peer.tell(`connect ${inner}`)).toBe('connected');
-    expect(JSON.parse(await outer.line())).toEqual({
-      kind: 'unidentified',
-      reason: 'other-pid-namespace',
-      detail: 'the caller has no pid here: run the agent in the pid namespace of the host',
-    });
-    outer.process.stdin?.end();
-    await outer.exited;
-  });
+  const unshare = spawnSync(UNSHARE, ['--pid', '--fork', '/bin/true']).status === 0;
+  test.skipIf(!isRoot || !unshare)(
+    'are refused to a caller outside of the agent’s pid namespace (needs root and unshare)',
+    async () => {
+      const agent = new URL('../../support/credentials-agent.ts', import.meta.url);
+      const inner = join(processes.directory(), 's');
+      const outer = await processes.run(UNSHARE, [
+        '--pid',
+        '--fork',
+        process.execPath,
+        '--no-warnings',
+        agent.pathname,
+        inner,
+        proof,
+      ]);
+      expect(await outer.line()).toBe('listening');
+      const peer = await processes.script(child);
+      expect(await peer.tell(`connect ${inner}`)).toBe('connected');
+      expect(JSON.parse(await outer.line())).toEqual({
+        kind: 'unidentified',
+        reason: 'other-pid-namespace',
+        detail: 'the caller has no pid here: run the agent in the pid namespace of the host',
+      });
+      outer.process.stdin?.end();
+      await outer.exited;
+    },
+  );
 });

@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MayflyError } from '../../../agent/kernel/errors.ts';
 import { ExitWatch } from '../../../agent/peer/exit-watch.ts';
 import type { InstanceEnd, ProcessInstance } from '../../../agent/peer/instance.ts';
-import { type Attribution, Instances } from '../../../agent/peer/process.ts';
 import { readBootId, readStartTime } from '../../../agent/peer/proc.ts';
+import { type Attribution, Instances } from '../../../agent/peer/process.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { credentialsOf, descriptors, isRoot, Processes, until } from '../../support/processes.ts';
 
@@ -74,7 +74,9 @@ describe('process instances', () => {
     expect(watch.size).toBe(0);
     expect(instance.alive()).toBe(false);
     expect(instance.end).toBeUndefined();
-    expect(() => instance.hold()).toThrowError(new MayflyError('CALLER_UNKNOWN', `process ${pid} is no longer connected`));
+    expect(() => instance.hold()).toThrowError(
+      new MayflyError('CALLER_UNKNOWN', `process ${pid} is no longer connected`),
+    );
     const again = attribute(credentialsOf(pid));
     expect(again.instance).not.toBe(instance);
     expect(again.instance.key).not.toBe(instance.key);

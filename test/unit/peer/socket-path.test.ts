@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isMayflyError } from '../../../agent/kernel/errors.ts';
 import { type BoundSocket, bindSocketPath } from '../../../agent/peer/socket-path.ts';
-import { bindUnixSocket } from '../../../agent/peer/unix-socket.ts';
+import { bindUnixSocket, listenerAt } from '../../../agent/peer/unix-socket.ts';
 import { isRoot, Processes } from '../../support/processes.ts';
 
 const processes = new Processes();
@@ -176,10 +176,11 @@ describe('a socket path', () => {
     expect(await crashed.line()).toBe('listening');
     await crashed.kill();
     expect(readdirSync(directory).toSorted()).toEqual(['api.sock', 'api.sock.lock']);
-    const { ino } = lstatSync(path);
-    const bound = bind();
-    expect(lstatSync(path).isSocket()).toBe(true);
-    expect(lstatSync(path).ino === ino && lstatSync(path).ctimeMs === 0).toBe(false);
+    const bound = bindSocketPath(path, 0o777);
+    const server = createServer();
+    open.push(() => server.close());
+    await new Promise<void>((resolve) => server.listen({ fd: bound.descriptor }, resolve));
+    expect(listenerAt(path)).toEqual({ pid: process.pid });
     bound.remove();
     expect(readdirSync(directory)).toEqual([]);
   });

@@ -25,19 +25,45 @@ describe.each(TYPES)('a key of type %s', (type, details) => {
   });
 });
 
-test('a private number that starts with a zero octet keeps it', async () => {
-  // One in 256: none among 4000 has the odds of 1 in 6 million.
-  let padded = 0;
-  for (let count = 0; count < 4000 && padded === 0; count++) {
-    const { publicKey, privateKey } = await generateLeafKey('ec-p256');
-    const pkcs8 = privateKey.reveal();
-    if (pkcs8[36] !== 0) continue;
-    padded += 1;
-    const key = createPrivateKey({ key: pkcs8, type: 'pkcs8', format: 'der' });
-    expect(createPublicKey(key).export({ type: 'spki', format: 'der' })).toEqual(publicKey);
-    expect(pkcs8).toHaveLength(138);
+describe('the number of an EC key', () => {
+  /** Gives these numbers, one after the other. */
+  function numbers(...hex: readonly string[]) {
+    const left = [...hex];
+    return () => Buffer.from(left.shift() ?? '', 'hex');
   }
-  expect(padded).toBe(1);
+
+  const ORDER = 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551';
+  const LAST = 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632550';
+  const ONE = `${'00'.repeat(31)}01`;
+  // SEC 2 §2.4.2: the base point, which is the public key of the number one.
+  const BASE =
+    '046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5';
+
+  test('may be one: leading zeros stay, and the point is the base point', async () => {
+    const { publicKey, privateKey } = await generateLeafKey('ec-p256', numbers(ONE));
+    expect(publicKey.toString('hex')).toMatch(new RegExp(`${BASE}$`));
+    const key = createPrivateKey({ key: privateKey.reveal(), type: 'pkcs8', format: 'der' });
+    expect(createPublicKey(key).export({ type: 'spki', format: 'der' })).toEqual(publicKey);
+    expect(privateKey.reveal()).toHaveLength(138);
+  });
+
+  test('is neither zero nor the order or above it: the next candidate is taken', async () => {
+    const refused = ['00'.repeat(32), ORDER, 'ff'.repeat(32)];
+    const { privateKey } = await generateLeafKey('ec-p256', numbers(...refused, LAST));
+    expect(privateKey.reveal().toString('hex', 36, 68)).toBe(LAST);
+  });
+
+  test('is not waited for in vain when the generator is broken', async () => {
+    await expect(generateLeafKey('ec-p256', (bytes) => Buffer.alloc(bytes))).rejects.toThrow(
+      'Private key is not valid',
+    );
+  });
+
+  test('is left in no buffer but the key', async () => {
+    const candidate = Buffer.from(LAST, 'hex');
+    await generateLeafKey('ec-p256', () => candidate);
+    expect(candidate.every((byte) => byte === 0)).toBe(true);
+  });
 });
 
 test('destroying the private key zeroes it and leaves the public key', async () => {

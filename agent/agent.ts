@@ -1,0 +1,238 @@
+import { AttestationRunner } from './attest/runner.ts';
+import { NameCache } from './attest/name-cache.ts';
+import { UnixAttestor } from './attest/unix.ts';
+import { unixVocabulary } from './attest/unix-vocabulary.ts';
+import { LocalAuthority } from './authority/local.ts';
+import type { Config } from './config/config.ts';
+import type { Reloadable } from './config/reloadable.ts';
+import { DataDir } from './data-dir.ts';
+import { Admin } from './gen/admin_pb.js';
+import { Health } from './gen/health_pb.js';
+import { ServerReflection } from './gen/reflection_v1_pb.js';
+import { ServerReflection as ServerReflectionAlpha } from './gen/reflection_v1alpha_pb.js';
+import { SpiffeWorkloadAPI } from './gen/workload_pb.js';
+import type { Clock } from './kernel/clock.ts';
+import type { Log } from './kernel/log.ts';
+import { Issuer } from './lease/issuer.ts';
+import { Leases } from './lease/leases.ts';
+import type { Caller } from './peer/callers.ts';
+import { strongestProof } from './peer/credentials.ts';
+import { ExitWatch } from './peer/exit-watch.ts';
+import type { PeerLimits } from './peer/listener.ts';
+import { Listener } from './peer/listener.ts';
+import { Names } from './peer/names.ts';
+import { Instances } from './peer/process.ts';
+import type { PolicyRules } from './policy/built-in.ts';
+import { BuiltInPolicy } from './policy/built-in.ts';
+import { Entitlement } from './registry/entitlement.ts';
+import { FederatedBundles } from './registry/federated-bundles.ts';
+import type { EntryFilesConfig } from './registry/file-entries.ts';
+import { FileEntries } from './registry/file-entries.ts';
+import { admin } from './serve/admin.ts';
+import { GrpcServer } from './serve/grpc.ts';
+import { health } from './serve/health.ts';
+import { reflection, reflectionAlpha } from './serve/reflection.ts';
+import { workloadApi } from './serve/workload-api.ts';
+import { healthOf, statusOf } from './status.ts';
+
+/** What an agent is made from: the configuration as it stands and as it will be, time, and where it logs. */
+export interface AgentParts {
+  readonly config: Reloadable<Config>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called with each new configuration once everything here has taken it over. */
+  readonly onReload?: (config: Config) => void;
+}
+
+/** A running agent. */
+export interface Agent {
+  /** Reads configuration, entries and bundles again; a sentence for each that could not be loaded. */
+  reload(): Promise<readonly string[]>;
+  /** Ends every stream with UNAVAILABLE, then everything, in order. May be called again. */
+  stop(): Promise<void>;
+}
+
+// Between GOAWAY and the cut of what is still open.
+const DRAIN_MS = 1000;
+
+/**
+ * Builds every part from the configuration and starts it, in the order in which data flows; when one cannot start, those that have
+ * are stopped again.
+ *
+ * @throws MayflyError with what is wrong and what to do
+ */
+export async function startAgent({ config: source, clock, log, onReload }: AgentParts): Promise<Agent> {
+  const startedAt = clock.now();
+  const config = source.latest.value ?? (await source.start());
+  await using stack = new AsyncDisposableStack();
+
+  const dataDir = stack.adopt(DataDir.open(config.dataDir), (dir) => dir.close());
+  const proof = strongestProof(config.peer.requirePidfd);
+  if (proof !== 'pidfd') {
+    log.warn('peer.weaker', 'this kernel has no SO_PEERPIDFD (Linux 6.5): callers are told apart by pid and start time');
+  }
+  const authority = stack.adopt(
+    LocalAuthority.open({ ...config.authority, trustDomain: config.trustDomain, dataDir: dataDir.path, clock, log }),
+    (it) => it.close(),
+  );
+  const entries = stack.adopt(await FileEntries.open(entryFiles(config), clock, log), (it) => it.close());
+  const bundles = stack.adopt(await FederatedBundles.open(config.bundles, clock, log), (it) => it.close());
+  const names = new NameCache(new Names(), { clock });
+  const unix = new UnixAttestor(names, { ...config.attestors.unix, clock });
+  const attestation = stack.adopt(new AttestationRunner([unix], { clock }), (it) => it.close());
+  const exits = stack.adopt(new ExitWatch(), (it) => it.close());
+  const instances = stack.adopt(new Instances(exits, clock), (it) => it.close());
+
+  const policy = new BuiltInPolicy(policyRules(config));
+  const issuer = new Issuer({ policy, authority, keyType: config.svidKeyType, clock, log });
+  const leases = stack.adopt(
+    new Leases({
+      entitlement: new Entitlement(attestation, entries.latest, clock),
+      entries: entries.latest,
+      authority,
+      federated: bundles.latest,
+      issuer,
+      admit: () => listener.admission.attestation(),
+      clock,
+      log,
+      random: Math.random,
+    }),
+    (it) => it.close(),
+  );
+
+  const callersOf = (socket: () => Listener) => ({
+    of: (peer: string) => socket().callers.of(peer),
+    enterCall: (caller: Caller) => caller.call(),
+  });
+  const limits = { maxMessageSize: config.peer.maxMessageSize };
+  const api = new GrpcServer(
+    callersOf(() => listener),
+    limits,
+    log,
+  );
+  const operators = new GrpcServer(
+    callersOf(() => adminListener),
+    limits,
+    log,
+  );
+  const reload = async () => {
+    await source.reload();
+    await Promise.all([entries.reload(), bundles.reload()]);
+    return failures();
+  };
+  const seen = () => ({
+    config: { value: source.latest.value ?? config, state: source.state() },
+    authority,
+    attestation,
+    bundles,
+    entries,
+    instances,
+    issuer,
+    leases,
+    listener,
+    proof,
+    startedAt,
+    streams: api.calls,
+  });
+  const failures = () =>
+    [source.state(), entries.state(), ...bundles.states().map(({ state }) => state)].flatMap(
+      ({ lastError }) => lastError?.message ?? [],
+    );
+  const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
+  const healthHandlers = health(() => healthOf(seen()), clock);
+  api.add(SpiffeWorkloadAPI, workloadApi(leases, clock));
+  api.add(Health, healthHandlers);
+  api.add(ServerReflection, reflection(services));
+  api.add(ServerReflectionAlpha, reflectionAlpha(services));
+  operators.add(Health, healthHandlers);
+  operators.add(Admin, admin({ status: () => statusOf(seen()), entries: entries.latest, leases, reload }));
+
+  const common = { proof, instances, limits: peerLimits(config), log, clock };
+  const adminListener = stack.adopt(
+    await Listener.open({
+      ...common,
+      name: 'admin',
+      path: config.adminSocket,
+      mode: 0o600,
+      inject: (socket) => operators.inject(socket),
+    }),
+    (it) => it.destroyAll(),
+  );
+  const listener = stack.adopt(
+    await Listener.open({
+      ...common,
+      name: 'workload',
+      path: config.socket,
+      mode: 0o777,
+      inject: (socket) => api.inject(socket),
+    }),
+    (it) => it.destroyAll(),
+  );
+
+  const stopFollowing = new AbortController();
+  const followConfig = async () => {
+    for await (const changed of source.latest.follow(stopFollowing.signal)) {
+      policy.replaceRules(policyRules(changed));
+      issuer.replaceKeyType(changed.svidKeyType);
+      listener.setLimits(peerLimits(changed));
+      adminListener.setLimits(peerLimits(changed));
+      // Only a change: reading all files once more at the start would cost a start its time.
+      if (changed !== config) await Promise.all([entries.configure(entryFiles(changed)), bundles.configure(changed.bundles)]);
+      onReload?.(changed);
+    }
+  };
+  const following = followConfig();
+  log.info('agent.started', `serving ${config.trustDomain} on ${config.socket}`, {
+    trust_domain: config.trustDomain,
+    socket: config.socket,
+    admin_socket: config.adminSocket,
+    data_dir: config.dataDir,
+    proof,
+    entries: entries.latest.value?.entries.length ?? 0,
+    config_digest: config.digest,
+    entries_digest: entries.latest.value?.digest ?? '',
+  });
+  for (const warning of entries.warnings()) log.warn('entries.warning', warning);
+
+  const running = stack.move();
+  let stopped: Promise<void> | undefined;
+  const stop = async () => {
+    stopFollowing.abort();
+    listener.close();
+    adminListener.close();
+    await Promise.all([following, api.drain(DRAIN_MS), operators.drain(DRAIN_MS)]);
+    await running.disposeAsync();
+    log.info('agent.stopped', 'all streams have ended, all keys are dropped');
+  };
+  return {
+    reload,
+    stop() {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}
+
+function entryFiles(config: Config): EntryFilesConfig {
+  return {
+    patterns: config.entries,
+    trustDomain: config.trustDomain,
+    requireOwner: config.policy.requireOwner,
+    vocabulary: unixVocabulary(config.attestors.unix),
+    federated: new Set(config.bundles.map(({ trustDomain }) => trustDomain)),
+  };
+}
+
+function policyRules({ defaults, policy }: Config): PolicyRules {
+  return {
+    defaultX509SvidTtl: defaults.x509SvidTtl,
+    defaultJwtSvidTtl: defaults.jwtSvidTtl,
+    maxX509SvidTtl: policy.maxX509SvidTtl,
+    maxJwtSvidTtl: policy.maxJwtSvidTtl,
+    maxAudiences: policy.maxAudiences,
+  };
+}
+
+function peerLimits({ peer }: Config): PeerLimits {
+  return { ...peer, maxHeaderBytes: peer.maxHeaderSize };
+}

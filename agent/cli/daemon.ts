@@ -1,0 +1,74 @@
+import type { Agent } from '../agent.ts';
+import { startAgent } from '../agent.ts';
+import type { Config } from '../config/config.ts';
+import type { ConfigSources } from '../config/load.ts';
+import { reloadableConfig, reloadOnChange } from '../config/reload.ts';
+import { SystemClock } from '../kernel/clock.ts';
+import { messageOf } from '../kernel/errors.ts';
+import type { Log } from '../kernel/log.ts';
+import { exitNow, forbidDumps } from '../peer/hardening.ts';
+
+export type LogLevel = Config['logLevel'];
+
+/** How a daemon is run. */
+export interface DaemonOptions {
+  readonly sources: ConfigSources;
+  readonly log: Log & { setLevel(level: LogLevel): void };
+  /** Called once, when the sockets are there. */
+  readonly started?: (config: Config) => void;
+}
+
+// A supervisor waits for five seconds and more; nobody waits for longer than he must.
+const STOP_WITHIN_MS = 4500;
+
+/**
+ * Runs the agent in this process until it is told to end: SIGTERM and SIGINT stop it in order, SIGHUP reads its files again.
+ * What nobody has caught is a crash: a line in the log and the end, at once.
+ *
+ * @throws MayflyError when the agent cannot start
+ */
+export async function runDaemon({ sources, log, started }: DaemonOptions): Promise<void> {
+  const crash = (error: unknown) => {
+    log.error('agent.crashed', `the agent cannot go on: ${messageOf(error)}`, { error: asError(error) });
+    // A thread may sit in a system call: nothing here waits for it.
+    exitNow(1);
+  };
+  process.on('uncaughtException', crash);
+  process.on('unhandledRejection', crash);
+  forbidDumps();
+
+  const clock = new SystemClock();
+  const config = reloadableConfig(sources, { clock, log });
+  const current = await config.start();
+  log.setLevel(current.logLevel);
+  const agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
+  const watcher = reloadOnChange(config, [current.file], { clock, log });
+  process.on('SIGHUP', () => void reload(agent, log));
+  started?.(current);
+
+  await toldToEnd();
+  const late = setTimeout(() => {
+    log.error('agent.stop_forced', `the agent did not stop within ${STOP_WITHIN_MS} ms; it is ended`);
+    exitNow(0);
+  }, STOP_WITHIN_MS);
+  await watcher.close();
+  await agent.stop();
+  await config.close();
+  clearTimeout(late);
+}
+
+async function reload(agent: Agent, log: Log): Promise<void> {
+  const failed = await agent.reload();
+  log.info('agent.reloaded', failed.length === 0 ? 'all files were read again' : 'some files could not be read again');
+}
+
+function toldToEnd(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  // Stays: a second signal, such as npm's after the terminal's own, must not cut the stop short.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
+  return promise;
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}

@@ -1,0 +1,128 @@
+import { readdirSync } from 'node:fs';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { AttestationRunner } from './attest/runner.ts';
+import type { Authority } from './authority/authority.ts';
+import type { Config } from './config/config.ts';
+import type { ReloadState } from './config/reloadable.ts';
+import type { GetStatusResponseSchema } from './gen/admin_pb.js';
+import { readVersion } from './kernel/version.ts';
+import type { Issuer } from './lease/issuer.ts';
+import type { Leases } from './lease/leases.ts';
+import type { Proof } from './peer/credentials.ts';
+import type { Listener } from './peer/listener.ts';
+import type { Instances } from './peer/process.ts';
+import type { EntrySource } from './registry/entry-source.ts';
+import type { FederatedBundles } from './registry/federated-bundles.ts';
+import type { HealthState } from './serve/health.ts';
+
+/** What status and health look at. */
+export interface Seen {
+  readonly config: { readonly value: Config; readonly state: ReloadState };
+  readonly authority: Authority;
+  readonly attestation: AttestationRunner;
+  readonly bundles: FederatedBundles;
+  readonly entries: EntrySource;
+  readonly instances: Instances;
+  readonly issuer: Issuer;
+  readonly leases: Leases;
+  readonly listener: Listener;
+  readonly proof: Proof;
+  readonly startedAt: number;
+  readonly streams: number;
+}
+
+/** The parts of health by name: the last state of files is well when the newest could be loaded. */
+export function healthOf({ authority, bundles, config, entries }: Seen): HealthState {
+  const serving = authority.bundle.value !== undefined;
+  return new Map([
+    ['', serving],
+    ['SpiffeWorkloadAPI', serving],
+    ['config', config.state.lastError === undefined],
+    ['entries', entries.state().lastError === undefined],
+    ['bundles', bundles.states().every(({ state }) => state.lastError === undefined)],
+  ]);
+}
+
+/** Everything that an operator may want to know of a running agent. */
+export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseSchema> {
+  const { authority, attestation, bundles, config, entries, instances, issuer, leases, listener } = seen;
+  const set = entries.latest.value;
+  return {
+    version: readVersion(),
+    pid: process.pid,
+    startedAt: timestampFromMs(seen.startedAt),
+    trustDomain: config.value.trustDomain,
+    socket: config.value.socket,
+    serving: healthOf(seen).get('') === true,
+    warnings: warnings(seen),
+    peer: {
+      proof: seen.proof,
+      connections: listener.connections,
+      instances: instances.size,
+      streams: seen.streams,
+      refused: counted(listener.refusals.counts),
+    },
+    authority: {
+      type: authority.status().type,
+      keys: authority.status().keys.map((key) => ({ ...key, notAfter: timestampFromMs(key.notAfter) })),
+    },
+    sources: [
+      source('config', config.state, config.value.digest, 1),
+      source('entries', entries.state(), set?.digest ?? '', set?.entries.length ?? 0),
+      ...bundles.states().map(({ trustDomain, state }) => source(`bundle of ${trustDomain}`, state, '', 1)),
+    ],
+    attestors: attestation.status().map(({ name, runs, failures, lastMs, shortcomings }) => ({
+      name,
+      attested: BigInt(runs),
+      failed: BigInt(failures),
+      lastMs,
+      shortcomings: [...shortcomings],
+    })),
+    leases: {
+      live: [...leases].length,
+      x509Issued: BigInt(issuer.counts.x509),
+      jwtIssued: BigInt(issuer.counts.jwt),
+      refused: BigInt(issuer.counts.refused),
+      failed: BigInt(issuer.counts.failed),
+      ended: counted(leases.ended),
+    },
+    resources: {
+      residentBytes: BigInt(process.memoryUsage.rss()),
+      descriptors: readdirSync('/proc/self/fd').length,
+    },
+  };
+}
+
+function warnings({ bundles, config, entries, instances, leases, proof }: Seen): string[] {
+  const sources: readonly (readonly [string, ReloadState])[] = [
+    ['configuration', config.state],
+    ['entries', entries.state()],
+    ...bundles.states().map(({ trustDomain, state }) => [`bundle of ${trustDomain}`, state] as const),
+  ];
+  const failing = [...leases].filter((lease) => lease.failure !== undefined).length;
+  return [
+    ...sources.flatMap(([name, { lastError }]) =>
+      lastError === undefined ? [] : [`${name} could not be loaded, the last good state is in force: ${lastError.message}`],
+    ),
+    ...(proof === 'pidfd' ? [] : ['callers are told apart by pid and start time: this kernel has no SO_PEERPIDFD (Linux 6.5)']),
+    ...(failing === 0 ? [] : [`${failing} certificates could not be renewed when last tried; see mayfly leases`]),
+    ...entries.warnings(),
+    ...instances.shortcomings(),
+  ];
+}
+
+function counted(counts: ReadonlyMap<string, number>): Record<string, bigint> {
+  return Object.fromEntries(Array.from(counts, ([name, count]) => [name, BigInt(count)]));
+}
+
+function source(name: string, { generation, loadedAt, lastError }: ReloadState, digest: string, count: number) {
+  return {
+    name,
+    generation: BigInt(generation),
+    loadedAt: timestampFromMs(loadedAt),
+    digest,
+    count,
+    ...(lastError !== undefined && { error: lastError.message, failedAt: timestampFromMs(lastError.at) }),
+  };
+}

@@ -1,0 +1,203 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Server, Socket } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Admin } from '../../../agent/gen/admin_pb.js';
+import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../../agent/gen/health_pb.js';
+import type { JWTSVIDResponseSchema, X509SVIDResponseSchema } from '../../../agent/gen/workload_pb.js';
+import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
+import { parseAudiences } from '../../../agent/kernel/audience.ts';
+import { MayflyError } from '../../../agent/kernel/errors.ts';
+import { Latest } from '../../../agent/kernel/latest.ts';
+import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
+import type { Handlers } from '../../../agent/serve/grpc.ts';
+import { GrpcServer } from '../../../agent/serve/grpc.ts';
+import { publicJwkOf } from '../../../agent/svid/jwk.ts';
+import { JwtSigner } from '../../../agent/svid/jwt-signer.ts';
+import { generateLeafKey } from '../../../agent/svid/leaf-key.ts';
+import { generateSigningKey } from '../../../agent/svid/signing-key.ts';
+import { LeafSigner } from '../../../agent/svid/x509.ts';
+import { leafTerms, makeChain } from '../../support/issuer.ts';
+import { MemoryLog } from '../../support/memory-log.ts';
+
+export type X509Update = MessageInitShape<typeof X509SVIDResponseSchema>;
+
+const chain = makeChain('ec-p256');
+const leafSigner = new LeafSigner(chain.issuer);
+const jwtKey = generateSigningKey('ec-p256');
+const jwtSigner = new JwtSigner(jwtKey, 'key-1');
+export const FOREIGN_ROOT = makeChain('ec-p256').root;
+
+/** A new certificate with a new key, as the agent would send it. */
+export async function newSvid(more: { id?: string; hint?: string; dnsNames?: readonly string[] } = {}) {
+  const { id = 'spiffe://example.org/payments', hint = '', dnsNames = [] } = more;
+  const key = await generateLeafKey('ec-p256');
+  const leaf = leafSigner.sign(leafTerms(key.publicKey, { id, dnsNames }));
+  return {
+    spiffeId: id,
+    hint,
+    x509Svid: Buffer.concat([leaf, chain.ca]),
+    x509SvidKey: key.privateKey.reveal(),
+    bundle: chain.root,
+  };
+}
+
+/** A token for an hour from now. */
+export function newToken(audiences: readonly string[], now = Date.now()): string {
+  return jwtSigner.sign({
+    id: parseSpiffeId('spiffe://example.org/payments'),
+    audiences: parseAudiences(audiences),
+    issuedAt: now,
+    expiresAt: now + 3_600_000,
+    jti: 'token-1',
+  });
+}
+
+/** An agent that says what a test has put into it, on a real socket through the real gRPC server. */
+export class CannedAgent implements AsyncDisposable {
+  readonly x509 = new Latest<X509Update>();
+  serving = true;
+  /** Thrown at every call of the Workload API. */
+  refusal: MayflyError | undefined;
+  reloadErrors: string[] = [];
+  /** Values of the security header of each call of the Workload API. */
+  readonly headers: unknown[][] = [];
+  /** How many streams of X.509-SVIDs were opened. */
+  streams = 0;
+  readonly directory: string;
+  readonly #ownsDirectory: boolean;
+  readonly #grpc = new GrpcServer<string>(
+    { of: (peer) => peer, enterCall: () => () => {} },
+    { maxMessageSize: 64 * 1024 },
+    new MemoryLog(),
+  );
+  readonly #listeners: Server[];
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(directory: string | undefined, admin: Partial<Handlers<typeof Admin, string>>) {
+    this.#ownsDirectory = directory === undefined;
+    this.directory = directory ?? mkdtempSync(join(tmpdir(), 'mayfly-cli-'));
+    this.#grpc.add(SpiffeWorkloadAPI, this.#workloadApi());
+    this.#grpc.add(Admin, { ...this.#admin(), ...admin });
+    this.#grpc.add(Health, this.#health());
+    this.#listeners = [this.#listen(), this.#listen()];
+  }
+
+  /** @param directory where an earlier one was: this one listens at the same places */
+  static async start(directory?: string, admin: Partial<Handlers<typeof Admin, string>> = {}): Promise<CannedAgent> {
+    const agent = new CannedAgent(directory, admin);
+    for (const [index, path] of [agent.socket, agent.adminSocket].entries()) {
+      await new Promise<void>((resolve, reject) => {
+        agent.#listeners[index]!.once('error', reject).listen(path, resolve);
+      });
+    }
+    return agent;
+  }
+
+  get socket(): string {
+    return join(this.directory, 'api.sock');
+  }
+
+  get adminSocket(): string {
+    return join(this.directory, 'admin.sock');
+  }
+
+  /** Stops as an agent does, and leaves its directory. */
+  async stop(): Promise<void> {
+    await this.#grpc.drain(0);
+    const closed = this.#listeners.map((listener) => new Promise((resolve) => listener.close(resolve)));
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    if (this.#ownsDirectory) rmSync(this.directory, { recursive: true });
+  }
+
+  #listen(): Server {
+    return createServer((socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      Object.defineProperty(socket, 'remoteAddress', { value: 'connection-1' });
+      Object.defineProperty(socket, 'remotePort', { value: 1 });
+      this.#grpc.inject(socket);
+    });
+  }
+
+  #workloadApi(): Handlers<typeof SpiffeWorkloadAPI, string> {
+    const agent = this;
+    const seen = (values: unknown[]) => {
+      agent.headers.push(values);
+      if (agent.refusal !== undefined) throw agent.refusal;
+    };
+    return {
+      async *fetchX509SVID(_request, { metadata, signal }) {
+        agent.streams += 1;
+        seen(metadata.get('workload.spiffe.io'));
+        yield* agent.x509.follow(signal);
+      },
+      async *fetchX509Bundles(_request, { metadata, signal }) {
+        seen(metadata.get('workload.spiffe.io'));
+        yield {
+          bundles: { 'spiffe://example.org': chain.root, 'spiffe://other.org': FOREIGN_ROOT },
+        };
+        await aborted(signal);
+      },
+      fetchJWTSVID({ audience }, { metadata }): MessageInitShape<typeof JWTSVIDResponseSchema> {
+        seen(metadata.get('workload.spiffe.io'));
+        return { svids: [{ spiffeId: 'spiffe://example.org/payments', svid: newToken(audience), hint: 'internal' }] };
+      },
+      async *fetchJWTBundles(_request, { metadata, signal }) {
+        seen(metadata.get('workload.spiffe.io'));
+        const jwks = { keys: [{ ...publicJwkOf(jwtKey.privateKey), kid: 'key-1' }] };
+        yield { bundles: { 'spiffe://example.org': Buffer.from(JSON.stringify(jwks)) } };
+        await aborted(signal);
+      },
+      validateJWTSVID({ audience, svid }, { metadata }) {
+        seen(metadata.get('workload.spiffe.io'));
+        if (svid !== 'good.to.ken') throw new MayflyError('TOKEN_INVALID', 'token has expired (exp)');
+        return {
+          spiffeId: 'spiffe://example.org/payments',
+          claims: { sub: 'spiffe://example.org/payments', aud: [audience], exp: 1_767_225_600, evil: '\u001b[31mred' },
+        };
+      },
+      // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
+      async *fetchWITSVID() {
+        throw new MayflyError('NOT_OFFERED', 'off');
+      },
+      // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
+      async *fetchWITBundles() {
+        throw new MayflyError('NOT_OFFERED', 'off');
+      },
+    };
+  }
+
+  #admin(): Handlers<typeof Admin, string> {
+    return {
+      getStatus: () => ({ version: '0.1.0', pid: 7, serving: this.serving }),
+      listEntries: () => ({ digest: 'd' }),
+      listLeases: () => ({}),
+      reload: () => ({ errors: this.reloadErrors }),
+    };
+  }
+
+  #health(): Handlers<typeof Health, string> {
+    return {
+      check: () => ({ status: this.serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING }),
+      list: () => ({ statuses: {} }),
+      // oxlint-disable-next-line require-yield -- nobody asks for it here
+      async *watch() {
+        throw new MayflyError('NOT_OFFERED', 'off');
+      },
+    };
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve());
+  });
+}
