@@ -1,5 +1,5 @@
-import { AttestationRunner } from './attest/runner.ts';
 import { NameCache } from './attest/name-cache.ts';
+import { AttestationRunner } from './attest/runner.ts';
 import { UnixAttestor } from './attest/unix.ts';
 import { unixVocabulary } from './attest/unix-vocabulary.ts';
 import { LocalAuthority } from './authority/local.ts';
@@ -69,7 +69,10 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   const dataDir = stack.adopt(DataDir.open(config.dataDir), (dir) => dir.close());
   const proof = strongestProof(config.peer.requirePidfd);
   if (proof !== 'pidfd') {
-    log.warn('peer.weaker', 'this kernel has no SO_PEERPIDFD (Linux 6.5): callers are told apart by pid and start time');
+    log.warn(
+      'peer.weaker',
+      'this kernel has no SO_PEERPIDFD (Linux 6.5): callers are told apart by pid and start time',
+    );
   }
   const authority = stack.adopt(
     LocalAuthority.open({ ...config.authority, trustDomain: config.trustDomain, dataDir: dataDir.path, clock, log }),
@@ -177,7 +180,8 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       listener.setLimits(peerLimits(changed));
       adminListener.setLimits(peerLimits(changed));
       // Only a change: reading all files once more at the start would cost a start its time.
-      if (changed !== config) await Promise.all([entries.configure(entryFiles(changed)), bundles.configure(changed.bundles)]);
+      if (changed !== config)
+        await Promise.all([entries.configure(entryFiles(changed)), bundles.configure(changed.bundles)]);
       onReload?.(changed);
     }
   };

@@ -51,7 +51,10 @@ function assertPrivate(path: string): void {
   const { mode, uid } = statSync(path);
   const own = process.geteuid?.();
   if (uid !== own) {
-    throw new MayflyError('DATA_DIR_UNSAFE', `data_dir ${path} belongs to uid ${uid}, not to uid ${own}, which runs the agent`);
+    throw new MayflyError(
+      'DATA_DIR_UNSAFE',
+      `data_dir ${path} belongs to uid ${uid}, not to uid ${own}, which runs the agent`,
+    );
   }
   // A directory of our own that is too open was made by hand; the files in it are 0600, so closing it is all that it takes.
   if ((mode & 0o077) !== 0) chmodSync(path, 0o700);
@@ -62,7 +65,9 @@ function explained(path: string, error: unknown): unknown {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new MayflyError('PERMISSION_MISSING', `data_dir ${path} cannot be written: ${messageOf(error)}`, { cause: error });
+      return new MayflyError('PERMISSION_MISSING', `data_dir ${path} cannot be written: ${messageOf(error)}`, {
+        cause: error,
+      });
     case 'ENOSPC':
     case 'EDQUOT':
       return new MayflyError('DISK_FULL', `no room for data_dir ${path}; free some, or set another`, { cause: error });

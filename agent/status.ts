@@ -103,9 +103,13 @@ function warnings({ bundles, config, entries, instances, leases, proof }: Seen):
   const failing = [...leases].filter((lease) => lease.failure !== undefined).length;
   return [
     ...sources.flatMap(([name, { lastError }]) =>
-      lastError === undefined ? [] : [`${name} could not be loaded, the last good state is in force: ${lastError.message}`],
+      lastError === undefined
+        ? []
+        : [`${name} could not be loaded, the last good state is in force: ${lastError.message}`],
     ),
-    ...(proof === 'pidfd' ? [] : ['callers are told apart by pid and start time: this kernel has no SO_PEERPIDFD (Linux 6.5)']),
+    ...(proof === 'pidfd'
+      ? []
+      : ['callers are told apart by pid and start time: this kernel has no SO_PEERPIDFD (Linux 6.5)']),
     ...(failing === 0 ? [] : [`${failing} certificates could not be renewed when last tried; see mayfly leases`]),
     ...entries.warnings(),
     ...instances.shortcomings(),

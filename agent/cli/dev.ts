@@ -7,7 +7,9 @@ import type { Terminal } from './terminal.ts';
 /** `mayfly dev`, which is what `npm start` does. */
 export function devCommand(terminal: Terminal): Command {
   return new Command('dev')
-    .description('Start an agent for trying out: everything is in ./.mayfly, and the user who starts it gets an identity.')
+    .description(
+      'Start an agent for trying out: everything is in ./.mayfly, and the user who starts it gets an identity.',
+    )
     .action(async () => {
       const quickstart = layOutQuickstart(terminal.cwd, process.getuid?.() ?? 0);
       const { config, socket, adminSocket } = quickstart;

@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../kernel/duration.ts';
-import { isMayflyError, MayflyError, messageOf } from '../kernel/errors.ts';
+import { isMayflyError, MayflyError } from '../kernel/errors.ts';
 import { AnsweredNo, Output } from './output.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -134,9 +134,11 @@ function prepare(command: Command, path = 'mayfly'): void {
 }
 
 /** `error: unknown option '--sokcet'` and, on a second line, `(Did you mean --socket?)`. */
-function sentence(error: unknown): string {
-  return messageOf(error)
+function sentence({ code, message }: CommanderError): string {
+  const line = message
     .replace(/^error: /, '')
     .replaceAll(/\s*\n\s*/g, ' ')
     .replace(/\.$/, '');
+  // What was too much is not repeated: it may be a token.
+  return code === 'commander.excessArguments' ? line.replace(/(but got \d+):.*$/, '$1') : line;
 }

@@ -24,7 +24,12 @@ export function runCommand(terminal: Terminal): Command {
     .option('--trust-domain <name>', 'instead of trust_domain')
     .option('--data-dir <path>', 'instead of data_dir')
     .option('--log-level <level>', 'instead of log_level: debug, info, warn or error')
-    .option('--set <key=value>', 'instead of any other key, such as peer.require_pidfd=true; may be given again', collect, [])
+    .option(
+      '--set <key=value>',
+      'instead of any other key, such as peer.require_pidfd=true; may be given again',
+      collect,
+      [],
+    )
     .action(async (_options: unknown, command: Command) => {
       const { options } = invocationOf<RunOptions>(command, terminal);
       const path = options.config ?? terminal.env['MAYFLY_CONFIG'];

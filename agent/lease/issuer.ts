@@ -1,3 +1,4 @@
+import type { Attested } from '../attest/attestor.ts';
 import type { Authority, IssuedJwt } from '../authority/authority.ts';
 import type { Audiences } from '../kernel/audience.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -5,7 +6,6 @@ import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import type { SpiffeId } from '../kernel/spiffe-id.ts';
-import type { Attested } from '../attest/attestor.ts';
 import type { Occasion, Refusal } from '../policy/grant.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Entry } from '../registry/entry.ts';

@@ -105,7 +105,9 @@ export class Leases {
     const step = offset - this.#clockOffset;
     this.#clockOffset = offset;
     if (Math.abs(step) > CLOCK_STEP_MS) {
-      log.warn('clock.stepped', `the clock moved by ${Math.round(step / 1000)} s; all leases are looked at again`, { step_ms: step });
+      log.warn('clock.stepped', `the clock moved by ${Math.round(step / 1000)} s; all leases are looked at again`, {
+        step_ms: step,
+      });
       for (const workload of this.#workloads.values()) void workload.refresh();
     }
     this.#clockCheck = clock.after(CLOCK_CHECK_MS, () => this.#checkClock());
@@ -113,12 +115,16 @@ export class Leases {
 
   #leaseEnded(lease: Lease, reason: LeaseEnd): void {
     this.ended.set(reason, (this.ended.get(reason) ?? 0) + 1);
-    this.#parts.log.info('lease.ended', `the lease of process ${lease.instance.pid} for ${lease.entry.spiffeId} ended: ${reason}`, {
-      instance: lease.instance.key,
-      entry: lease.entry.id,
-      spiffe_id: lease.entry.spiffeId,
-      lease: lease.id,
-      reason,
-    });
+    this.#parts.log.info(
+      'lease.ended',
+      `the lease of process ${lease.instance.pid} for ${lease.entry.spiffeId} ended: ${reason}`,
+      {
+        instance: lease.instance.key,
+        entry: lease.entry.id,
+        spiffe_id: lease.entry.spiffeId,
+        lease: lease.id,
+        reason,
+      },
+    );
   }
 }

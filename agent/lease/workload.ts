@@ -380,7 +380,10 @@ export class Workload {
   #schedule(): void {
     this.#alarm?.cancel();
     const now = this.#parts.clock.now();
-    let next = this.#calls > 0 ? (this.#parts.entitlement.nextExpiry(now) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
+    let next =
+      this.#calls > 0
+        ? (this.#parts.entitlement.nextExpiry(now) ?? Number.POSITIVE_INFINITY)
+        : Number.POSITIVE_INFINITY;
     for (const lease of this.#leases.values()) {
       const due = lease.failure?.retryAt ?? (lease.x509 === undefined ? Number.POSITIVE_INFINITY : lease.renewsAt);
       const over = lease.expiresAt === 0 && this.#calls > 0 ? Number.POSITIVE_INFINITY : lease.expiresAt;
@@ -416,7 +419,10 @@ function wantedEntries({ entries }: Entitled, spiffeId: SpiffeId | undefined): r
 function endError(reason: LeaseEnd, instance: ProcessInstance): MayflyError {
   return reason === 'shutdown'
     ? new MayflyError('SHUTTING_DOWN', 'the agent is stopping')
-    : new MayflyError('NO_IDENTITY', `process ${instance.pid} has ${reason === 'exited' ? 'exited' : 'become another program or user'}`);
+    : new MayflyError(
+        'NO_IDENTITY',
+        `process ${instance.pid} has ${reason === 'exited' ? 'exited' : 'become another program or user'}`,
+      );
 }
 
 function sameBundles(told: BundleUpdate | undefined, { own, federated }: BundleUpdate): boolean {

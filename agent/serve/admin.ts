@@ -1,8 +1,8 @@
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Admin, GetStatusResponseSchema } from '../gen/admin_pb.js';
-import type { Latest } from '../kernel/latest.ts';
 import { messageOf } from '../kernel/errors.ts';
+import type { Latest } from '../kernel/latest.ts';
 import type { Lease } from '../lease/lease.ts';
 import type { Leases } from '../lease/leases.ts';
 import type { Entry } from '../registry/entry.ts';

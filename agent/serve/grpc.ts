@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type {
@@ -9,7 +10,6 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
-import type { Socket } from 'node:net';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { statusOf } from './status.ts';
@@ -191,8 +191,10 @@ export class GrpcServer<Caller> {
 
   #status(error: unknown, path: string): { code: status; details: string } {
     const told = statusOf(error);
-    if (told.code === status.INTERNAL) this.#log.error('serve.failed', `${path} failed`, { path, error: asError(error) });
-    else this.#log.debug('serve.refused', `${path}: ${error instanceof Error ? error.message : String(error)}`, { path });
+    if (told.code === status.INTERNAL)
+      this.#log.error('serve.failed', `${path} failed`, { path, error: asError(error) });
+    else
+      this.#log.debug('serve.refused', `${path}: ${error instanceof Error ? error.message : String(error)}`, { path });
     return told;
   }
 }
@@ -222,7 +224,9 @@ function written(call: ServerWritableStream<unknown, unknown>, message: unknown,
 function methodDefinition(method: DescMethod): MethodDefinition<unknown, unknown> {
   const encode = (schema: DescMessage) => (message: unknown) =>
     Buffer.from(
-      message instanceof Uint8Array ? message : toBinary(schema, create(schema, message as MessageInitShape<DescMessage>)),
+      message instanceof Uint8Array
+        ? message
+        : toBinary(schema, create(schema, message as MessageInitShape<DescMessage>)),
     );
   return {
     path: `/${method.parent.typeName}/${method.name}`,

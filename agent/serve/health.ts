@@ -21,7 +21,8 @@ export function health(read: () => HealthState, clock: Clock): Handlers<typeof H
   return {
     check({ service }) {
       const well = read().get(service);
-      if (well === undefined) throw new MayflyError('NOT_FOUND', `unknown service ${JSON.stringify(service.slice(0, 100))}`);
+      if (well === undefined)
+        throw new MayflyError('NOT_FOUND', `unknown service ${JSON.stringify(service.slice(0, 100))}`);
       return answer(well);
     },
 

@@ -25,7 +25,11 @@ export function reflection(services: readonly DescService[]): Handlers<typeof Se
   return {
     async *serverReflectionInfo(requests) {
       for await (const request of requests) {
-        yield { validHost: request.host, originalRequest: request, messageResponse: answer(index, request.messageRequest) };
+        yield {
+          validHost: request.host,
+          originalRequest: request,
+          messageResponse: answer(index, request.messageRequest),
+        };
       }
     },
   };

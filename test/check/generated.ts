@@ -12,7 +12,10 @@ export function checkGenerated(root: string): { files: number; problems: readonl
   const fresh = mkdtempSync(join(tmpdir(), 'mayfly-gen-'));
   try {
     // The output is `../agent/gen` of where it is run: the same shape is made in the temporary folder.
-    const buf = spawnSync('buf', ['generate', '--output', join(fresh, 'proto')], { cwd: join(root, 'proto'), encoding: 'utf8' });
+    const buf = spawnSync('buf', ['generate', '--output', join(fresh, 'proto')], {
+      cwd: join(root, 'proto'),
+      encoding: 'utf8',
+    });
     if (buf.status !== 0) return { files: 0, problems: [`buf generate failed: ${buf.stderr}`] };
     const made = join(fresh, 'agent', 'gen');
     const committed = join(root, 'agent', 'gen');

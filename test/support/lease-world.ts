@@ -16,8 +16,8 @@ import type { ProcessInstance } from '../../agent/peer/instance.ts';
 import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
 import { Entitlement } from '../../agent/registry/entitlement.ts';
 import type { Entry } from '../../agent/registry/entry.ts';
-import type { EntrySet } from '../../agent/registry/entry-set.ts';
 import { EntryIndex } from '../../agent/registry/entry-index.ts';
+import type { EntrySet } from '../../agent/registry/entry-set.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
 import { ManualClock } from './manual-clock.ts';
 

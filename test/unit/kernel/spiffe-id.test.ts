@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, property, stringMatching } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isMayflyError } from '../../../agent/kernel/errors.ts';
 import {
@@ -25,9 +25,14 @@ function accepts(parse: () => unknown, code: string): boolean {
 }
 
 describe('trust domains', () => {
-  it.each(ALL_BYTES.map((character) => [character]))('takes the character %j only where the standard does', (character) => {
-    expect(accepts(() => parseTrustDomain(`a${character}b`), 'INVALID_TRUST_DOMAIN')).toBe(DOMAIN_CHARACTERS.has(character));
-  });
+  it.each(ALL_BYTES.map((character) => [character]))(
+    'takes the character %j only where the standard does',
+    (character) => {
+      expect(accepts(() => parseTrustDomain(`a${character}b`), 'INVALID_TRUST_DOMAIN')).toBe(
+        DOMAIN_CHARACTERS.has(character),
+      );
+    },
+  );
 
   it('has 1 to 255 bytes', () => {
     expect(parseTrustDomain('a'.repeat(255))).toHaveLength(255);
@@ -47,11 +52,14 @@ describe('trust domains', () => {
 });
 
 describe('SPIFFE IDs', () => {
-  it.each(ALL_BYTES.map((character) => [character]))('take the path character %j only where the standard does', (character) => {
-    const taken = accepts(() => parseSpiffeId(`spiffe://td/a${character}b`), 'INVALID_SPIFFE_ID');
-    // A slash in the middle separates two segments.
-    expect(taken).toBe(PATH_CHARACTERS.has(character) || character === '/');
-  });
+  it.each(ALL_BYTES.map((character) => [character]))(
+    'take the path character %j only where the standard does',
+    (character) => {
+      const taken = accepts(() => parseSpiffeId(`spiffe://td/a${character}b`), 'INVALID_SPIFFE_ID');
+      // A slash in the middle separates two segments.
+      expect(taken).toBe(PATH_CHARACTERS.has(character) || character === '/');
+    },
+  );
 
   it.each([
     ['', 'does not start with spiffe://'],
@@ -76,9 +84,12 @@ describe('SPIFFE IDs', () => {
     expect(accepts(() => parseSpiffeId(text), 'INVALID_SPIFFE_ID')).toBe(false);
   });
 
-  it.each(['spiffe://td', 'spiffe://td/a', 'spiffe://td/...', 'spiffe://td/a..b/.c', 'spiffe://a_b-c.d/A/0'])('take %j', (text) => {
-    expect(parseSpiffeId(text)).toBe(text);
-  });
+  it.each(['spiffe://td', 'spiffe://td/a', 'spiffe://td/...', 'spiffe://td/a..b/.c', 'spiffe://a_b-c.d/A/0'])(
+    'take %j',
+    (text) => {
+      expect(parseSpiffeId(text)).toBe(text);
+    },
+  );
 
   it('have at most 2048 bytes', () => {
     const prefix = 'spiffe://td/';
@@ -87,10 +98,10 @@ describe('SPIFFE IDs', () => {
   });
 
   it('come apart into trust domain and path, and together again', () => {
-    const name = fc.stringMatching(/^[a-z0-9._-]{1,30}$/);
-    const segment = fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/).filter(isPathSegment);
-    fc.assert(
-      fc.property(name, fc.array(segment, { maxLength: 5 }), (domain, segments) => {
+    const name = stringMatching(/^[a-z0-9._-]{1,30}$/);
+    const segment = stringMatching(/^[A-Za-z0-9._-]{1,20}$/).filter(isPathSegment);
+    assert(
+      property(name, array(segment, { maxLength: 5 }), (domain, segments) => {
         const path = segments.map((one) => `/${one}`).join('');
         const id = parseSpiffeId(`spiffe://${domain}${path}`);
         expect(trustDomainOf(id)).toBe(domain);

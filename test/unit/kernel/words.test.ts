@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import fc from 'fast-check';
+import { assert, integer, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAudience, parseAudiences } from '../../../agent/kernel/audience.ts';
 import { formatDuration, parseDuration, parseSize } from '../../../agent/kernel/duration.ts';
@@ -19,7 +19,9 @@ describe('selectors', () => {
     ['Unix:uid:1', 'has no type'],
     ['unix:', 'has no value'],
   ])('refuse %j: it %s', (text, problem) => {
-    expect(() => parseSelector(text)).toThrow(expect.objectContaining({ code: 'INVALID_SELECTOR', message: expect.stringContaining(problem) }));
+    expect(() => parseSelector(text)).toThrow(
+      expect.objectContaining({ code: 'INVALID_SELECTOR', message: expect.stringContaining(problem) }),
+    );
   });
 });
 
@@ -63,8 +65,8 @@ describe('durations', () => {
   });
 
   it('are read as they are written', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 10 ** 12 }), (ms) => {
+    assert(
+      property(integer({ min: 1, max: 10 ** 12 }), (ms) => {
         expect(parseDuration(formatDuration(ms))).toBe(ms);
       }),
     );
@@ -92,7 +94,13 @@ describe('sizes', () => {
 describe('a secret', () => {
   it('cannot be printed, only revealed', () => {
     const secret = new Secret(Buffer.from('hush'));
-    const shown = [String(secret), `${secret}`, JSON.stringify({ secret }), inspect({ secret }), inspect(secret, { showHidden: true })];
+    const shown = [
+      String(secret),
+      `${secret}`,
+      JSON.stringify({ secret }),
+      inspect({ secret }),
+      inspect(secret, { showHidden: true }),
+    ];
     for (const text of shown) {
       expect(text).toContain('[private key]');
       expect(text).not.toContain('hush');

@@ -31,7 +31,9 @@ describe('a certificate', () => {
     const other = await follow((signal) => leases.of(livingInstance()).x509(signal)).at(1);
     expect(second).toBe(first);
     expect(other.svids[0]?.svid.serial).not.toBe(first.svids[0]?.svid.serial);
-    expect(other.svids[0]?.svid.privateKey.reveal().equals(first.svids[0]?.svid.privateKey.reveal() ?? Buffer.of())).toBe(false);
+    expect(
+      other.svids[0]?.svid.privateKey.reveal().equals(first.svids[0]?.svid.privateKey.reveal() ?? Buffer.of()),
+    ).toBe(false);
     expect(minted).toHaveLength(2);
   });
 
@@ -147,7 +149,9 @@ describe('a certificate', () => {
     const { leases, fault, clock } = world(entryOf('web'));
     const instance = livingInstance();
     fault.authority = true;
-    expect(await follow((signal) => leases.of(instance).x509(signal)).ended).toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
+    expect(await follow((signal) => leases.of(instance).x509(signal)).ended).toMatchObject({
+      code: 'AUTHORITY_UNAVAILABLE',
+    });
     expect([...leases]).toHaveLength(1);
     await clock.elapse(1);
     expect(leases.workloads).toBe(0);
@@ -270,14 +274,18 @@ describe('tokens', () => {
     ]);
     const only = await workload.jwt(A, parseSpiffeId('spiffe://example.org/b'));
     expect(only.map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/b']);
-    await expect(workload.jwt(A, parseSpiffeId('spiffe://example.org/c'))).rejects.toMatchObject({ code: 'NO_IDENTITY' });
+    await expect(workload.jwt(A, parseSpiffeId('spiffe://example.org/c'))).rejects.toMatchObject({
+      code: 'NO_IDENTITY',
+    });
   });
 
   it('leave out an identity whose entry refuses the audience, and fail where all do', async () => {
     const { leases, issuer } = world(entryOf('a', { audiences: parseAudiences(['db']) }), entryOf('b'));
     const workload = leases.of(livingInstance());
     expect((await workload.jwt(A, undefined)).map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/b']);
-    await expect(workload.jwt(A, parseSpiffeId('spiffe://example.org/a'))).rejects.toMatchObject({ code: 'NO_IDENTITY' });
+    await expect(workload.jwt(A, parseSpiffeId('spiffe://example.org/a'))).rejects.toMatchObject({
+      code: 'NO_IDENTITY',
+    });
     expect(issuer.counts.jwt).toBe(1);
   });
 

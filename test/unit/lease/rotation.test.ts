@@ -1,13 +1,13 @@
-import fc from 'fast-check';
+import { assert, double, integer, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { renewalTime, retryDelay, reuseUntil } from '../../../agent/lease/rotation.ts';
 
-const share = fc.double({ min: 0, max: 0.999999, noNaN: true });
+const share = double({ min: 0, max: 0.999999, noNaN: true });
 
 describe('rotation', () => {
   it('is due when 45 to 55 % of the lifetime is left', () => {
-    fc.assert(
-      fc.property(share, fc.integer({ min: 1000, max: 10 ** 9 }), (random, lifetime) => {
+    assert(
+      property(share, integer({ min: 1000, max: 10 ** 9 }), (random, lifetime) => {
         const left = (lifetime - renewalTime(0, lifetime, random)) / lifetime;
         expect(left).toBeGreaterThanOrEqual(0.45 - 1e-9);
         expect(left).toBeLessThanOrEqual(0.55 + 1e-9);
@@ -26,12 +26,17 @@ describe('rotation', () => {
     expect(retryDelay(100, 3_600_000, 0.5)).toBe(30_000);
     expect(retryDelay(100, 8000, 0.5)).toBe(2000);
     expect(retryDelay(100, 0, 0.5)).toBe(30_000);
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 10 ** 6 }), fc.integer({ min: -1000, max: 10 ** 9 }), share, (failures, left, random) => {
-        const delay = retryDelay(failures, left, random);
-        expect(delay).toBeGreaterThanOrEqual(250);
-        expect(delay).toBeLessThanOrEqual(37_500);
-      }),
+    assert(
+      property(
+        integer({ min: 1, max: 10 ** 6 }),
+        integer({ min: -1000, max: 10 ** 9 }),
+        share,
+        (failures, left, random) => {
+          const delay = retryDelay(failures, left, random);
+          expect(delay).toBeGreaterThanOrEqual(250);
+          expect(delay).toBeLessThanOrEqual(37_500);
+        },
+      ),
     );
   });
 });

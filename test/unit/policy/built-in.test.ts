@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
-import { assertGranted } from '../../../agent/policy/grant.ts';
-import type { PolicyRules } from '../../../agent/policy/built-in.ts';
-import { BuiltInPolicy } from '../../../agent/policy/built-in.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
+import type { PolicyRules } from '../../../agent/policy/built-in.ts';
+import { BuiltInPolicy } from '../../../agent/policy/built-in.ts';
+import { assertGranted } from '../../../agent/policy/grant.ts';
 import type { Entry } from '../../../agent/registry/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
 
@@ -62,7 +62,13 @@ describe('the built-in policy', () => {
     ['what the entry has left', { expiresAt: NOW + 3 * MINUTE }, undefined, 3, 'expires_at'],
   ])('gives a certificate the shortest lifetime that is allowed: %s', async (_, entry, signer, minutes, rule) => {
     const decision = await x509(entry, signer);
-    expect(decision).toMatchObject({ kind: 'x509', decisionId: 'decision-1', issuedAt: NOW, expiresAt: NOW + minutes * MINUTE, rule });
+    expect(decision).toMatchObject({
+      kind: 'x509',
+      decisionId: 'decision-1',
+      issuedAt: NOW,
+      expiresAt: NOW + minutes * MINUTE,
+      rule,
+    });
   });
 
   it.each([
@@ -70,7 +76,12 @@ describe('the built-in policy', () => {
     ['the entry’s own', { jwtSvidTtl: MINUTE }, 1, 'entry'],
     ['the maximum', { jwtSvidTtl: 60 * MINUTE }, 10, 'max_jwt_svid_ttl'],
   ])('gives a token the shortest lifetime that is allowed: %s', async (_, entry, minutes, rule) => {
-    expect(await jwt(entry, ['a'])).toMatchObject({ kind: 'jwt', audiences: ['a'], expiresAt: NOW + minutes * MINUTE, rule });
+    expect(await jwt(entry, ['a'])).toMatchObject({
+      kind: 'jwt',
+      audiences: ['a'],
+      expiresAt: NOW + minutes * MINUTE,
+      rule,
+    });
   });
 
   it('refuses what has no life left', async () => {
