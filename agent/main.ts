@@ -11,14 +11,6 @@ const [{ clientCommands }, { runProgram }, { processTerminal }] = await Promise.
   import('./cli/terminal.ts'),
 ]);
 
-// A reader that has read enough, such as `head`, is no failure of ours.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error) => {
-    if ('code' in error && error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
-}
-
 const commands = [
   {
     name: 'dev',

@@ -33,6 +33,9 @@ export class AgentClient implements Disposable {
     this.#client = new Client(`unix:${socket.path}`, credentials.createInsecure(), {
       'grpc.enable_channelz': 0,
       'grpc.enable_http_proxy': 0,
+      // How long to wait before another attempt is decided by who makes the calls.
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1000,
       'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
     });
   }

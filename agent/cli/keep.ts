@@ -1,6 +1,7 @@
 import { SpiffeWorkloadAPI } from '../gen/workload_pb.js';
 import { isMayflyError } from '../kernel/errors.ts';
 import { Latest } from '../kernel/latest.ts';
+import type { AgentClient } from './client.ts';
 import { connectApi } from './client.ts';
 import type { Followed } from './follow.ts';
 import { follow } from './follow.ts';
@@ -75,7 +76,9 @@ class Keeper {
     const { clock, random } = this.#invocation.terminal;
     let told: string | undefined;
     try {
-      const events = follow((signal) => this.#updates(signal), { clock, random, signal: this.#signal, patient });
+      // One for all attempts: gRPC leaves a connection that the agent never answers open for as long as the agent does.
+      using client = connectApi(this.#invocation);
+      const events = follow((signal) => updates(client, signal), { clock, random, signal: this.#signal, patient });
       for await (const event of events) {
         if (event.kind !== 'lost') this.#newest.set(event);
         if (event.kind === 'update') {
@@ -109,14 +112,6 @@ class Keeper {
     }
   }
 
-  /** Each attempt has a new connection: it may be another agent by now. */
-  async *#updates(signal: AbortSignal): AsyncGenerator<X509Context, void, undefined> {
-    using client = connectApi(this.#invocation);
-    for await (const response of client.stream(SpiffeWorkloadAPI.method.fetchX509SVID, {}, signal)) {
-      yield readX509Context(response);
-    }
-  }
-
   /** A full disk may have room again before the certificate that is there has expired. False when a newer update is to be written. */
   async #write(context: X509Context, again: boolean): Promise<boolean> {
     const { files } = this;
@@ -134,6 +129,12 @@ class Keeper {
       }
     }
     return false;
+  }
+}
+
+async function* updates(client: AgentClient, signal: AbortSignal): AsyncGenerator<X509Context, void, undefined> {
+  for await (const response of client.stream(SpiffeWorkloadAPI.method.fetchX509SVID, {}, signal)) {
+    yield readX509Context(response);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../kernel/clock.ts';
 import { SystemClock } from '../kernel/clock.ts';
+import { systemCodeOf } from '../kernel/errors.ts';
 
 /** What a command sees of the process that it runs in. A test gives its own. */
 export interface Terminal {
@@ -15,7 +16,7 @@ export interface Terminal {
   readonly clock: Clock;
   /** From 0 up to 1, for the jitter of retries. */
   readonly random: () => number;
-  /** Catches the ways in which a person or a supervisor ends a command, for commands that run until then. */
+  /** Catches the ways in which a command is ended from outside, for commands that run until then. */
   interruption(): Interruption;
 }
 
@@ -28,8 +29,18 @@ export interface Interruption extends Disposable {
 const ENDS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** The process' own. */
+/** The process' own. May be made once: it takes the errors of its streams over. */
 export function processTerminal(): Terminal {
+  const held = new Set<AbortController>();
+  process.stdout.on('error', (error) => {
+    if (systemCodeOf(error) !== 'EPIPE') throw error;
+    // The reader has read enough, as `head` does: no failure of ours.
+    if (held.size === 0) process.exit(0);
+    for (const controller of held) controller.abort();
+  });
+  process.stderr.on('error', (error) => {
+    if (systemCodeOf(error) !== 'EPIPE') throw error;
+  });
   return {
     env: process.env,
     cwd: process.cwd(),
@@ -38,21 +49,23 @@ export function processTerminal(): Terminal {
     stderr: process.stderr,
     clock: new SystemClock(),
     random: Math.random,
-    interruption,
+    interruption: () => interruption(held),
   };
 }
 
-function interruption(): Interruption {
+function interruption(held: Set<AbortController>): Interruption {
   const controller = new AbortController();
   // A second signal changes nothing: npm passes on the Ctrl-C that the terminal has sent to the whole group already.
   const abort = () => controller.abort();
   for (const end of ENDS) process.on(end, abort);
+  held.add(controller);
   // Between two attempts to reach the agent nothing else is open.
   const alive = setInterval(() => {}, LONGEST_TIMER_MS);
   return {
     signal: controller.signal,
     [Symbol.dispose]() {
       clearInterval(alive);
+      held.delete(controller);
       for (const end of ENDS) process.off(end, abort);
     },
   };

@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -193,13 +194,15 @@ describe('what an agent refuses is said in a sentence with what to do', () => {
     for (const argv of [['fetch', 'x509'], ['healthcheck']]) {
       // It takes connections, and never says a word.
       const path = join(agent.directory, `silent-${argv[0]}.sock`);
-      const silent = createServer((socket) => socket.resume().on('error', () => {}));
+      const sockets: Socket[] = [];
+      const silent = createServer((socket) => sockets.push(socket));
       await new Promise<void>((resolve) => silent.listen(path, resolve));
       const { code, stderr } = await run([...argv, '--socket', path, '--timeout', '200ms']);
       expect(code).toBe(1);
       expect(stderr).toBe(
         `mayfly: the agent at ${path} did not answer within 200ms; look at its log, or wait longer with --timeout\n`,
       );
+      for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => silent.close(resolve));
     }
     const { code, stderr } = await mayfly(['fetch', 'x509', '--timeout', '200ms']);
@@ -439,7 +442,7 @@ describe('the admin socket’s commands', () => {
       authority: { type: 'local', keys: [{ use: 'root', id: 'ab', state: 'active' }] },
       sources: [{ name: 'entries', generation: 2n, count: 5, error: 'a.yaml:1:1: bad', loadedAt: at, failedAt: at }],
       attestors: [{ name: 'unix', attested: 9n, failed: 1n, lastMs: 0.25, shortcomings: ['reads no paths'] }],
-      leases: { live: 1, x509Issued: 7n, jwtIssued: 8n, refused: 2n, renewalFailures: 1n, ended: { exited: 6n } },
+      leases: { live: 1, x509Issued: 7n, jwtIssued: 8n, refused: 2n, failed: 1n, ended: { exited: 6n } },
       resources: { residentBytes: 104_857_600n, descriptors: 30, alarms: 4 },
     });
     const { code, stdout } = await against({ getStatus }, ['status']);

@@ -1,0 +1,141 @@
+/**
+ * Measures the agent, and beside it, in turns on the same machine, another one:
+ *
+ *     npm run bench [-- --peer FOLDER]     FOLDER holds spire-server and spire-agent
+ *
+ * Every figure stands beside its target, which is a ratio to the peer of the same run, or to the limit that the machine sets.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { AgentUnderTest } from './agent-under-test.ts';
+import { buildLoadClient, residentBytes } from './agent-under-test.ts';
+import { LoadClient } from './load-client.ts';
+import { forgetCompiledCode, startMayfly } from './mayfly.ts';
+import { mintRates } from './mint.ts';
+import { startSpire } from './spire.ts';
+
+/** Every figure of one agent: a name, and a number in the unit that the name says. */
+type Figures = ReadonlyMap<string, number>;
+
+/** What is aimed at, as a ratio to the peer; `at most` unless said. */
+const TARGETS: Readonly<Record<string, { readonly ratio: number; readonly atLeast?: true }>> = {
+  'start, warm (ms)': { ratio: 1 },
+  'resident at rest (MB)': { ratio: 1.5 },
+  'new connection, first SVID p50 (ms)': { ratio: 0.9 },
+  'new connection, first SVID p99 (ms)': { ratio: 1.2 },
+  'new process, first SVID p50 (ms)': { ratio: 1 },
+  'JWT-SVIDs from cache, 64 under way (1/s)': { ratio: 2, atLeast: true },
+  'JWT-SVIDs from cache, one at a time (1/s)': { ratio: 2, atLeast: true },
+  'JWT-SVIDs newly signed, 64 under way (1/s)': { ratio: 5, atLeast: true },
+  'memory a stream at 1000 (KB)': { ratio: 0.8 },
+};
+const REST_MS = 3000;
+const STREAM_COUNTS = [1000, 5000];
+
+const { values } = parseArgs({ options: { peer: { type: 'string' } } });
+const folder = mkdtempSync(join(tmpdir(), 'mayfly-load-'));
+const binary = buildLoadClient(folder);
+
+console.log(`${availableParallelism()} cores, load ${loadText()} before`);
+const mint = await mintRates();
+const share = Math.round((100 * mint.certificates) / mint.limit);
+console.log(
+  `certificates minted: ${whole(mint.certificates)} a second on one core, ${share} % of the limit of key generation`,
+);
+console.log(`  plus signature, ${whole(mint.limit)} a second (target: at least 60 %)`);
+console.log(`tokens signed: ${whole(mint.tokens)} a second on one core`);
+
+forgetCompiledCode();
+const cold = await startMayfly();
+await cold.stop();
+console.log(`start, cold (fresh clone): ${whole(cold.startMs)} ms`);
+
+const ours = await measure(() => startMayfly());
+const theirs = values.peer === undefined ? undefined : await measure(() => startSpire(values.peer ?? ''));
+report(ours, theirs);
+console.log(`load ${loadText()} after`);
+rmSync(folder, { recursive: true });
+
+async function measure(start: () => Promise<AgentUnderTest>): Promise<Figures> {
+  const figures = new Map<string, number>();
+  const starts: number[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    const once = await start();
+    starts.push(once.startMs);
+    await once.stop();
+  }
+  figures.set('start, warm (ms)', Math.min(...starts));
+  const agent = await start();
+  const client = new LoadClient(binary, agent.socket);
+  await pause(REST_MS);
+  figures.set('resident at rest (MB)', residentBytes(agent.pid) / 1e6);
+
+  const connection = await client.firstSvid(2000);
+  figures.set('new connection, first SVID p50 (ms)', connection.p50);
+  figures.set('new connection, first SVID p99 (ms)', connection.p99);
+  const { inProcess, keys } = await client.newProcess(200);
+  figures.set('new process, first SVID p50 (ms)', inProcess.p50);
+  figures.set('new process, first SVID p99 (ms)', inProcess.p99);
+  figures.set('different keys of 200 processes', keys);
+  figures.set('JWT-SVIDs from cache, 64 under way (1/s)', (await client.jwt(64, false)).perSecond);
+  const single = await client.jwt(1, false);
+  figures.set('JWT-SVIDs from cache, one at a time (1/s)', single.perSecond);
+  figures.set('JWT-SVIDs from cache, one at a time p50 (ms)', single.ms.p50);
+  figures.set('JWT-SVIDs newly signed, 64 under way (1/s)', (await client.jwt(64, true)).perSecond);
+  for (const count of STREAM_COUNTS) await measureStreams(figures, agent, client, count);
+  await agent.stop();
+  return figures;
+}
+
+async function measureStreams(figures: Map<string, number>, agent: AgentUnderTest, client: LoadClient, count: number) {
+  await pause(REST_MS);
+  const before = residentBytes(agent.pid);
+  await client.streams(count, async (readyMs, next) => {
+    figures.set(`${count} streams, all served (ms)`, readyMs);
+    await pause(REST_MS);
+    figures.set(`memory a stream at ${count} (KB)`, (residentBytes(agent.pid) - before) / count / 1000);
+    const delays: number[] = [];
+    for (let round = 1; round <= 3; round += 1) {
+      const seen = next();
+      const changed = agent.changeEntry(count + round);
+      delays.push((await seen) - changed);
+    }
+    figures.set(
+      `changed entry at the last of ${count} streams (ms)`,
+      delays.toSorted((a, b) => a - b)[1] ?? Number.NaN,
+    );
+  });
+}
+
+function report(ours: Figures, theirs: Figures | undefined): void {
+  console.log(`\n${'figure'.padEnd(50)}${'mayfly'.padStart(10)}${theirs === undefined ? '' : 'peer'.padStart(10)}`);
+  for (const [name, value] of ours) {
+    const other = theirs?.get(name);
+    const target = TARGETS[name];
+    const ratio = other === undefined ? '' : `  ${(value / other).toFixed(2)}`;
+    const wanted =
+      target === undefined ? '' : ` (target: ${target.atLeast === true ? 'at least' : 'at most'} ${target.ratio})`;
+    const beside = other === undefined ? '' : `${number(other).padStart(10)}${ratio}${wanted}`;
+    console.log(`${name.padEnd(50)}${number(value).padStart(10)}${beside}`);
+  }
+}
+
+function number(value: number): string {
+  return value >= 100 ? whole(value) : value.toFixed(2);
+}
+
+function whole(value: number): string {
+  return Math.round(value).toString();
+}
+
+function loadText(): string {
+  return (loadavg()[0] ?? 0).toFixed(2);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}

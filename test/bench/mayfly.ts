@@ -1,0 +1,58 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AgentUnderTest } from './agent-under-test.ts';
+import { startUntilServing, stopProcess } from './agent-under-test.ts';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+
+/** Starts this project's agent in a folder of its own. */
+export async function startMayfly(): Promise<AgentUnderTest> {
+  const folder = mkdtempSync(join(tmpdir(), 'mayfly-bench-'));
+  const socket = join(folder, 'api.sock');
+  const entry = join(folder, 'entries', 'bench.yaml');
+  mkdirSync(join(folder, 'entries'));
+  writeFileSync(join(folder, 'mayfly.yaml'), config());
+  writeFileSync(entry, entries(0));
+  const args = [join(ROOT, 'agent/main.ts'), 'run', '--config', join(folder, 'mayfly.yaml')];
+  const { child, startMs } = await startUntilServing(process.execPath, args, socket);
+  return {
+    name: 'mayfly',
+    socket,
+    pid: child.pid ?? 0,
+    startMs,
+    changeEntry(round) {
+      const at = Date.now();
+      writeFileSync(entry, entries(round));
+      return at;
+    },
+    async stop() {
+      await stopProcess(child);
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** Removes what earlier starts have left compiled, so that the next one is as after a fresh clone. */
+export function forgetCompiledCode(): void {
+  rmSync(join(ROOT, 'node_modules/.cache/mayfly'), { recursive: true, force: true });
+}
+
+function config(): string {
+  return `trust_domain: example.org
+socket: api.sock
+admin_socket: admin.sock
+data_dir: data
+log_level: warn
+peer: { max_connections: 20000, max_connections_per_uid: 20000 }
+`;
+}
+
+function entries(round: number): string {
+  return `entries:
+  - id: bench
+    spiffe_id: spiffe://example.org/bench
+    selectors: [ "unix:uid:${process.getuid?.()}" ]
+    hint: round-${round}
+`;
+}
