@@ -1,15 +1,7 @@
-#!/usr/bin/env node
-import { keepCompiledCode } from './cli/compile-cache.ts';
+import { clientCommands } from './cli/commands.ts';
+import { runProgram } from './cli/program.ts';
 import type { Terminal } from './cli/terminal.ts';
-
-// Before anything else is loaded, which is what it is for.
-keepCompiledCode();
-
-const [{ clientCommands }, { runProgram }, { processTerminal }] = await Promise.all([
-  import('./cli/commands.ts'),
-  import('./cli/program.ts'),
-  import('./cli/terminal.ts'),
-]);
+import { processTerminal } from './cli/terminal.ts';
 
 const commands = [
   {

@@ -98,8 +98,12 @@ export class UnixAttestor implements Attestor {
     const executable = this.#open(instance);
     if (executable === undefined) return [];
     try {
-      const status = await statusOf(executable);
-      const path = await this.#path(instance, executable, status);
+      // Both at once: each is a way to another thread and back, and a new process waits for its first SVID.
+      const [status, atPath] = await Promise.all([
+        statusOf(executable),
+        this.#says.path === true ? statusAtPath(executable.path) : undefined,
+      ]);
+      const path = this.#path(instance, executable, status, atPath);
       const sha256 = await this.#sha256(instance, executable, status, signal);
       return [path, sha256].filter((each) => each !== undefined);
     } finally {
@@ -116,11 +120,14 @@ export class UnixAttestor implements Attestor {
     }
   }
 
-  async #path(instance: ProcessInstance, executable: Executable, status: BigIntStats): Promise<Selector | undefined> {
-    const { path } = executable;
+  #path(
+    instance: ProcessInstance,
+    { path }: Executable,
+    status: BigIntStats,
+    atPath: BigIntStats | undefined,
+  ): Selector | undefined {
     if (this.#says.path === false) return undefined;
     if (this.#says.path === 'any') return selector('unix', 'path', path);
-    const atPath = await statusAtPath(path);
     if (atPath !== undefined && isSameFile(status, atPath)) return selector('unix', 'path', path);
     this.#shortcomings.note('path', `process ${instance.pid}: ${path}`);
     return undefined;

@@ -18,6 +18,9 @@ export interface LeaseFailure {
   readonly retryAt: number;
 }
 
+// Beyond every delay that is ever set for a retry.
+const LONGEST_WAIT_MS = 60_000;
+
 /** What one process instance holds of one entry: at most one certificate and key at a time, and tokens. */
 export class Lease {
   readonly id: string = randomUUID();
@@ -59,20 +62,27 @@ export class Lease {
   }
 
   /**
-   * Takes the entry as it stands after a reload. What was issued under other terms (another lifetime or other names) is due at
-   * once; it serves until its successor is there, since the identity is the same.
+   * Takes the entry as it stands after a reload. A certificate of other terms (another lifetime or other names) is due at once; it
+   * serves until its successor is there, since the identity is the same. Tokens of other terms are not handed out again.
    */
   replaceEntry(entry: Entry): void {
+    if (entry === this.#entry) return;
     if (certificateTerms(entry) !== certificateTerms(this.#entry)) this.#renewsAt = 0;
+    if (tokenTerms(entry) !== tokenTerms(this.#entry)) this.tokens.forget();
     this.#entry = entry;
   }
 
-  /** Puts a new certificate in place of the old one, whose key is dropped. */
-  renew(svid: X509Svid, random: number): void {
+  /**
+   * Puts a new certificate in place of the old one, whose key is dropped.
+   *
+   * @param entry under which it was issued; the lease's own may be newer by now
+   */
+  renew(svid: X509Svid, entry: Entry, random: number): void {
     const old = this.#x509;
+    const current = certificateTerms(entry) === certificateTerms(this.#entry);
     if (old !== undefined) this.#rotations += 1;
     this.#x509 = svid;
-    this.#renewsAt = renewalTime(svid.issuedAt, svid.expiresAt, random);
+    this.#renewsAt = current ? renewalTime(svid.issuedAt, svid.expiresAt, random) : 0;
     this.#failure = undefined;
     old?.privateKey.destroy();
   }
@@ -82,13 +92,27 @@ export class Lease {
     this.#failure = failure;
   }
 
-  /** Whether a certificate should be issued at `now`: none, due, expired, or from a future that a clock step took back. */
-  due(now: number): boolean {
+  /** Forgets a failure: the certificate serves as it should after all, since the clock was set or the entry changed back. */
+  recover(): void {
+    this.#failure = undefined;
+  }
+
+  /** Whether a certificate is wanted at `now`: there is none, or it is due, expired, or from a future that a clock step took back. */
+  needsCertificate(now: number): boolean {
     const svid = this.#x509;
+    return svid === undefined || now >= this.#renewsAt || now >= svid.expiresAt || now < svid.notBefore;
+  }
+
+  /** Whether one may be asked for at `now`, after a failure. */
+  mayTry(now: number): boolean {
     const failure = this.#failure;
     // A retry further away than any that is ever set means that the clock was set back.
-    if (failure !== undefined && now < failure.retryAt && failure.retryAt - now < 60_000) return false;
-    return svid === undefined || now >= this.#renewsAt || now >= svid.expiresAt || now < svid.notBefore;
+    return failure === undefined || now >= failure.retryAt || failure.retryAt - now >= LONGEST_WAIT_MS;
+  }
+
+  /** How long the certificate is still valid, in milliseconds; 0 without one. */
+  remaining(now: number): number {
+    return Math.max(0, (this.#x509?.expiresAt ?? now) - now);
   }
 
   /** The certificate, while a verifier would accept it. */
@@ -111,4 +135,9 @@ export class Lease {
 /** What of an entry is in its certificate: when one of these changes, the certificate must too. */
 function certificateTerms(entry: Entry): string {
   return JSON.stringify([entry.x509SvidTtl, entry.dnsNames, entry.expiresAt]);
+}
+
+/** What a token is bound by beside its audiences. */
+function tokenTerms(entry: Entry): string {
+  return JSON.stringify([entry.jwtSvidTtl, entry.audiences, entry.expiresAt]);
 }

@@ -48,11 +48,17 @@ export class Tokens {
       const svid = await issuing;
       this.#issued += 1;
       this.#lastExpiry = Math.max(this.#lastExpiry, svid.expiresAt);
-      this.#keep(key, svid);
+      if (this.#underWay.get(key) === issuing) this.#keep(key, svid);
       return svid;
     } finally {
-      this.#underWay.delete(key);
+      if (this.#underWay.get(key) === issuing) this.#underWay.delete(key);
     }
+  }
+
+  /** Hands out none of what was issued, or is being issued, to those who ask from now on. */
+  forget(): void {
+    this.#byAudiences.clear();
+    this.#underWay.clear();
   }
 
   #keep(key: string, svid: JwtSvid): void {

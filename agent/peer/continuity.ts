@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { systemCodeOf } from '../kernel/errors.ts';
-import { errorName, libc } from './native.ts';
+import { errorName, libc, uninterrupted } from './native.ts';
 import { effectiveIds, type Ids } from './pidfd.ts';
 import { ownerOf } from './proc.ts';
 
@@ -74,7 +74,7 @@ function openMemory(pid: number): number | undefined {
  * in use, returns 0 when it is not, and only then complains with EINVAL; it takes no lock and touches no page.
  */
 function isInUse(pagemap: number): boolean {
-  return libc.pread(pagemap, byte, 1, 0) < 0 && errorName() === 'EINVAL';
+  return uninterrupted(() => libc.pread(pagemap, byte, 1, 0)) < 0 && errorName() === 'EINVAL';
 }
 
 function openReadable(path: string): number | undefined {

@@ -84,6 +84,18 @@ export function checked(syscall: string, result: number): number {
   return result;
 }
 
+/**
+ * Makes a call that never waits, again for as long as a signal gets in its way: a profiler's and a supervisor's come at any time.
+ *
+ * @returns the result, of which only `EINTR` is taken care of
+ */
+export function uninterrupted(call: () => number): number {
+  for (;;) {
+    const result = call();
+    if (result >= 0 || errorName() !== 'EINTR') return result;
+  }
+}
+
 /** Where the bytes of `buffer` are, to turn a pointer into them back into an offset. */
 export function addressOf(buffer: Buffer): bigint {
   return koffi.address(buffer);

@@ -1,4 +1,4 @@
-import { checked, libc, systemError } from './native.ts';
+import { checked, libc, systemError, uninterrupted } from './native.ts';
 
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -62,10 +62,14 @@ export function openPidfd(pid: number): number {
 export function hasExited(pidfd: number): boolean {
   polled.writeInt32LE(pidfd, 0);
   polled.writeInt16LE(POLLIN, 4);
-  checked('poll', libc.poll(polled, 1, 0));
+  checked('poll', uninterrupted(pollOnce));
   const events = polled.readInt16LE(6);
   if ((events & POLLNVAL) !== 0) throw systemError('poll', 9);
   return events !== 0;
+}
+
+function pollOnce(): number {
+  return libc.poll(polled, 1, 0);
 }
 
 /** The ids under which the process runs now (Linux 6.13), or `undefined` where the kernel does not tell. */

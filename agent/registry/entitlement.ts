@@ -25,7 +25,7 @@ export class Entitlement {
   readonly #attesting: Attesting;
   readonly #entries: Latest<EntrySet>;
   readonly #clock: Clock;
-  readonly #known = new WeakMap<Attested, { set: EntrySet; until: number; entitled: Entitled }>();
+  readonly #known = new WeakMap<Attested, { set: EntrySet; since: number; until: number; entitled: Entitled }>();
 
   constructor(attesting: Attesting, entries: Latest<EntrySet>, clock: Clock) {
     this.#attesting = attesting;
@@ -61,11 +61,12 @@ export class Entitlement {
     const set = this.#entries.value;
     const now = this.#clock.now();
     const known = this.#known.get(attested);
-    if (known !== undefined && known.set === set && now < known.until) return known.entitled;
+    // Set back, the clock may be where an entry had not expired yet.
+    if (known !== undefined && known.set === set && now >= known.since && now < known.until) return known.entitled;
     const [first, ...rest] = set?.match(attested.selectors, now) ?? [];
     if (set === undefined || first === undefined) return undefined;
     const entitled: Entitled = { attested, entries: [first, ...rest] };
-    this.#known.set(attested, { set, until: set.nextExpiry(now) ?? Number.POSITIVE_INFINITY, entitled });
+    this.#known.set(attested, { set, since: now, until: set.nextExpiry(now) ?? Number.POSITIVE_INFINITY, entitled });
     return entitled;
   }
 }

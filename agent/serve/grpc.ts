@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type {
   ConnectionInjector,
   Metadata,
@@ -12,6 +11,9 @@ import type {
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
+import type { Encode } from './codec.ts';
+import { encoderOf, methodDefinition } from './codec.ts';
+import type { CallStatus } from './status.ts';
 import { statusOf } from './status.ts';
 
 /** Leads from what gRPC knows of a connection to who opened it. */
@@ -50,7 +52,18 @@ export type Handlers<S extends DescService, Caller> = {
 // The erased forms with which calls are dispatched; `Handlers` has checked the shapes where a service is added.
 type AnyUnary<Caller> = (request: unknown, call: Call<Caller>) => Uint8Array | object | Promise<Uint8Array | object>;
 type AnyStream<Caller> = (request: unknown, call: Call<Caller>) => AsyncIterable<Uint8Array | object>;
-type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getPeer' | 'metadata' | 'once'>;
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getPath' | 'getPeer' | 'metadata' | 'once'>;
+
+/** A call that is counted. Whoever ends it first answers it: its handler, or the agent that stops. */
+interface UnderWay<Caller> {
+  readonly call: Call<Caller>;
+  /** Counts the call off. True the first time: it may be answered. */
+  readonly end: () => boolean;
+  /** Ends the call with an error's status. */
+  readonly fail: (error: unknown) => void;
+  /** Aborts the call's signal, and ends it with `reason` even if the handler is not to be moved. */
+  readonly stop: (reason: MayflyError) => void;
+}
 
 export interface GrpcLimits {
   /** Bytes of one request. */
@@ -58,16 +71,17 @@ export interface GrpcLimits {
 }
 
 /**
- * A gRPC server on connections that somebody else has accepted, with protobuf-es messages. It counts its calls by itself:
- * grpc-js does not know of injected connections when it is asked to stop.
+ * A gRPC server on connections that somebody else has accepted, with protobuf-es messages. It counts calls and connections by
+ * itself: grpc-js does not know of injected ones when it is asked to stop.
  */
 export class GrpcServer<Caller> {
   readonly #server: Server;
   readonly #injector: ConnectionInjector;
   readonly #callers: CallerSource<Caller>;
   readonly #log: Log;
-  readonly #calls = new Set<AbortController>();
-  #drained: PromiseWithResolvers<void> | undefined;
+  readonly #calls = new Set<UnderWay<Caller>>();
+  readonly #sockets = new Map<Socket, Promise<void>>();
+  #drained: Promise<void> | undefined;
 
   constructor(callers: CallerSource<Caller>, limits: GrpcLimits, log: Log) {
     this.#callers = callers;
@@ -88,6 +102,16 @@ export class GrpcServer<Caller> {
 
   /** Serves HTTP/2 on an accepted socket whose `remoteAddress` is its connection's id. */
   inject(socket: Socket): void {
+    if (this.#drained !== undefined) {
+      socket.destroy();
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#sockets.set(socket, promise);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      resolve();
+    });
     this.#injector.injectConnection(socket);
   }
 
@@ -99,70 +123,75 @@ export class GrpcServer<Caller> {
       definition[method.localName] = methodDefinition(method);
       implementation[method.localName] =
         method.methodKind === 'unary'
-          ? this.#unary(handler as AnyUnary<Caller>)
-          : this.#streaming(handler as AnyStream<Caller>, method.methodKind === 'bidi_streaming');
+          ? this.#unary(handler as AnyUnary<Caller>, encoderOf(method.output))
+          : this.#streaming(
+              handler as AnyStream<Caller>,
+              encoderOf(method.output),
+              method.methodKind === 'bidi_streaming',
+            );
     }
     this.#server.addService(definition, implementation as never);
   }
 
   /**
-   * Ends every call with UNAVAILABLE, says GOAWAY on every connection, and resolves when all calls have ended. Calls that come
-   * later are refused. Connections that are still open `grace` milliseconds later are cut.
+   * Ends every call with UNAVAILABLE, says GOAWAY on every connection, and resolves when all connections are closed: those that
+   * are still open `grace` milliseconds later are cut. What comes later is refused. May be called again.
    */
-  async drain(grace: number): Promise<void> {
-    if (this.#drained === undefined) {
-      this.#drained = Promise.withResolvers<void>();
-      const reason = new MayflyError('SHUTTING_DOWN', 'the agent is stopping');
-      for (const call of this.#calls) call.abort(reason);
-      if (this.#calls.size === 0) this.#drained.resolve();
-      this.#injector.drain(grace);
-    }
-    await this.#drained.promise;
+  drain(grace: number): Promise<void> {
+    this.#drained ??= this.#drain(grace);
+    return this.#drained;
   }
 
-  #unary(handler: AnyUnary<Caller>) {
+  async #drain(grace: number): Promise<void> {
+    const reason = stopping();
+    for (const under of this.#calls) under.stop(reason);
+    // The trailers go out first: a client that was told GOAWAY might not wait for them.
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    this.#injector.destroy();
+    const cut = setTimeout(() => {
+      for (const socket of this.#sockets.keys()) socket.destroy();
+    }, grace);
+    await Promise.all(this.#sockets.values());
+    clearTimeout(cut);
+  }
+
+  #unary(handler: AnyUnary<Caller>, encode: Encode) {
     return (call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>): void => {
-      const under = this.#begin(call);
-      if (under instanceof Error) {
-        done(statusOf(under));
-        return;
-      }
-      const finish = (error: unknown, reply?: Uint8Array | object) => {
-        under.leave();
-        if (error === undefined) done(null, reply);
-        else done(this.#status(error, call.getPath()));
+      const under = this.#begin(call, done);
+      if (under === undefined) return;
+      const answer = (reply: Uint8Array | object) => {
+        const message = encode(reply);
+        if (under.end()) done(null, message);
       };
       try {
         const reply = handler(call.request, under.call);
-        if (reply instanceof Promise) reply.then((value) => finish(undefined, value), finish);
-        else finish(undefined, reply);
+        if (reply instanceof Promise) reply.then(answer).catch(under.fail);
+        else answer(reply);
       } catch (error) {
-        finish(error);
+        under.fail(error);
       }
     };
   }
 
-  #streaming(handler: AnyStream<Caller>, bidi: boolean) {
+  #streaming(handler: AnyStream<Caller>, encode: Encode, bidi: boolean) {
     return (call: ServerWritableStream<unknown, unknown>): void => {
-      const under = this.#begin(call);
-      if (under instanceof Error) {
-        call.emit('error', statusOf(under));
-        return;
-      }
+      const under = this.#begin(call, (refused) => void call.emit('error', refused));
+      if (under === undefined) return;
+      const { signal } = under.call;
       const pump = async () => {
         try {
-          const { signal } = under.call;
           for await (const message of handler(bidi ? requestsOf(call) : call.request, under.call)) {
             if (signal.aborted) break;
-            await written(call, message, signal);
+            await written(call, encode(message), signal);
           }
           // A handler returns when its signal aborts; why it did is the call's status.
           if (signal.aborted) throw signal.reason;
-          call.end();
+          if (under.end()) call.end();
         } catch (error) {
-          call.emit('error', this.#status(error, call.getPath()));
-        } finally {
-          under.leave();
+          // What reading and writing throw once the other side has gone is no failure of the handler.
+          under.fail(signal.aborted ? signal.reason : error);
         }
       };
       void pump();
@@ -170,26 +199,38 @@ export class GrpcServer<Caller> {
   }
 
   /** What every call passes first: its caller is known and alive, and has not too many calls under way. */
-  #begin(call: AnyCall): { call: Call<Caller>; leave: () => void } | Error {
+  #begin(call: AnyCall, refuse: (refused: CallStatus) => void): UnderWay<Caller> | undefined {
+    const fail = (error: unknown) => refuse(this.#status(error, call.getPath()));
     try {
-      if (this.#drained !== undefined) throw new MayflyError('SHUTTING_DOWN', 'the agent is stopping');
+      if (this.#drained !== undefined) throw stopping();
       const caller = this.#callers.of(call.getPeer());
       const leaveCaller = this.#callers.enterCall(caller);
       const controller = new AbortController();
-      this.#calls.add(controller);
-      call.once('cancelled', () => controller.abort(new MayflyError('NO_IDENTITY', 'the client has gone')));
-      const leave = () => {
-        if (!this.#calls.delete(controller)) return;
-        leaveCaller();
-        if (this.#calls.size === 0) this.#drained?.resolve();
+      const under: UnderWay<Caller> = {
+        call: { caller, metadata: call.metadata, signal: controller.signal },
+        end: () => {
+          if (!this.#calls.delete(under)) return false;
+          leaveCaller();
+          return true;
+        },
+        fail: (error) => {
+          if (under.end()) fail(error);
+        },
+        stop: (reason) => {
+          controller.abort(reason);
+          under.fail(reason);
+        },
       };
-      return { call: { caller, metadata: call.metadata, signal: controller.signal }, leave };
+      this.#calls.add(under);
+      call.once('cancelled', () => controller.abort(CLIENT_GONE));
+      return under;
     } catch (error) {
-      return asError(error);
+      fail(error);
+      return undefined;
     }
   }
 
-  #status(error: unknown, path: string): { code: status; details: string } {
+  #status(error: unknown, path: string): CallStatus {
     const told = statusOf(error);
     if (told.code === status.INTERNAL)
       this.#log.error('serve.failed', `${path} failed`, { path, error: asError(error) });
@@ -197,6 +238,13 @@ export class GrpcServer<Caller> {
       this.#log.debug('serve.refused', `${path}: ${error instanceof Error ? error.message : String(error)}`, { path });
     return told;
   }
+}
+
+// Nobody is there to be told: one object for all spares a stack trace a call.
+const CLIENT_GONE = new MayflyError('NO_IDENTITY', 'the client has gone');
+
+function stopping(): MayflyError {
+  return new MayflyError('SHUTTING_DOWN', 'the agent is stopping');
 }
 
 function asError(thrown: unknown): Error {
@@ -219,22 +267,4 @@ function written(call: ServerWritableStream<unknown, unknown>, message: unknown,
   signal.addEventListener('abort', settle);
   call.write(message, settle);
   return promise;
-}
-
-function methodDefinition(method: DescMethod): MethodDefinition<unknown, unknown> {
-  const encode = (schema: DescMessage) => (message: unknown) =>
-    Buffer.from(
-      message instanceof Uint8Array
-        ? message
-        : toBinary(schema, create(schema, message as MessageInitShape<DescMessage>)),
-    );
-  return {
-    path: `/${method.parent.typeName}/${method.name}`,
-    requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
-    responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
-    requestSerialize: encode(method.input),
-    requestDeserialize: (bytes) => fromBinary(method.input, bytes),
-    responseSerialize: encode(method.output),
-    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
-  };
 }

@@ -50,9 +50,13 @@ function answer(well: boolean): Answer {
   return { status: well ? ServingStatus.SERVING : ServingStatus.NOT_SERVING };
 }
 
-function pause(clock: Clock, signal: AbortSignal): Promise<void> {
+/** Waits a moment, or less when `signal` aborts. Leaves nothing on the signal, which lives as long as the stream. */
+async function pause(clock: Clock, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const alarm = clock.after(WATCH_MS, resolve);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise.finally(() => alarm.cancel());
+  const wake = () => resolve();
+  const alarm = clock.after(WATCH_MS, wake);
+  signal.addEventListener('abort', wake);
+  await promise;
+  signal.removeEventListener('abort', wake);
+  alarm.cancel();
 }

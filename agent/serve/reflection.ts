@@ -1,4 +1,4 @@
-import type { DescFile, DescService, MessageInitShape } from '@bufbuild/protobuf';
+import type { DescEnum, DescFile, DescMessage, DescService, MessageInitShape } from '@bufbuild/protobuf';
 import { toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { status } from '@grpc/grpc-js';
@@ -84,11 +84,15 @@ function indexOf(services: readonly DescService[]): Index {
       bySymbol.set(service.typeName, file);
       for (const method of service.methods) bySymbol.set(`${service.typeName}.${method.name}`, file);
     }
-    for (const type of [...file.messages, ...file.enums]) bySymbol.set(type.typeName, file);
+    for (const type of [...file.messages.flatMap(withNested), ...file.enums]) bySymbol.set(type.typeName, file);
   }
   return {
     services: services.map((service) => service.typeName).toSorted(),
     byName: new Map([...files].map((file) => [`${file.name}.proto`, file])),
     bySymbol,
   };
+}
+
+function withNested(message: DescMessage): (DescMessage | DescEnum)[] {
+  return [message, ...message.nestedMessages.flatMap(withNested), ...message.nestedEnums];
 }

@@ -15,7 +15,7 @@ import type { SpiffeId } from '../kernel/spiffe-id.ts';
 import { idOfTrustDomain, parseSpiffeId } from '../kernel/spiffe-id.ts';
 import type { JwtSvid } from '../lease/issuer.ts';
 import type { Leases } from '../lease/leases.ts';
-import type { BundleUpdate, Delivered, X509Update } from '../lease/workload.ts';
+import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import { jwksOf } from '../svid/jwks.ts';
 import { verifyJwtSvid } from '../svid/jwt.ts';
@@ -40,9 +40,10 @@ export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof Spiff
     },
 
     fetchJWTSVID(request, call) {
-      const workload = workloadOf(leases, call);
+      requireSecurityHeader(call.metadata);
       const audiences = parseAudiences(request.audience);
       const spiffeId = request.spiffeId === '' ? undefined : requestedId(request.spiffeId);
+      const workload = leases.of(call.caller.instance);
       const cached = workload.cachedJwt(audiences, spiffeId);
       return cached === undefined ? workload.jwt(audiences, spiffeId).then(jwtResponse) : jwtResponse(cached);
     },
@@ -53,36 +54,39 @@ export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof Spiff
     },
 
     async validateJWTSVID(request, call) {
-      const workload = workloadOf(leases, call);
+      requireSecurityHeader(call.metadata);
       const audience = parseAudience(request.audience);
       if (request.svid === '') throw new MayflyError('SVID_MISSING', 'svid must be specified');
-      const { own, federated } = await workload.verifiers();
+      const { own, federated } = await leases.of(call.caller.instance).verifiers();
       const bundles = new Map([own, ...federated].map((bundle) => [bundle.trustDomain, bundle]));
       const { id, claims } = await verifyJwtSvid(request.svid, audience, bundles, clock.now());
       return { spiffeId: id, claims: claims as JsonObject };
     },
 
     // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
-    async *fetchWITSVID() {
+    async *fetchWITSVID(_request, call) {
+      requireSecurityHeader(call.metadata);
       throw witOff();
     },
 
     // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
-    async *fetchWITBundles() {
+    async *fetchWITBundles(_request, call) {
+      requireSecurityHeader(call.metadata);
       throw witOff();
     },
   };
 }
 
-/**
- * The workload that calls. The security header comes first: it is what keeps a browser or a confused proxy from reaching the
- * socket with a request that it was tricked into (SPIFFE Workload Endpoint §5.2).
- */
+/** The workload that calls. It is forgotten when a call of it ends, so one that is asked for has to be called. */
 function workloadOf(leases: Leases, call: Call<Identified>) {
   requireSecurityHeader(call.metadata);
   return leases.of(call.caller.instance);
 }
 
+/**
+ * What every call has to pass first: the header is what keeps a browser or a confused proxy from reaching the socket with a request
+ * that it was tricked into (SPIFFE Workload Endpoint §5.2).
+ */
 function requireSecurityHeader(metadata: Metadata): void {
   const values = metadata.get('workload.spiffe.io');
   if (values.length === 1 && values[0] === 'true') return;

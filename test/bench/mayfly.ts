@@ -14,7 +14,7 @@ export async function startMayfly(): Promise<AgentUnderTest> {
   mkdirSync(join(folder, 'entries'));
   writeFileSync(join(folder, 'mayfly.yaml'), config());
   writeFileSync(entry, entries(0));
-  const args = [join(ROOT, 'agent/main.ts'), 'run', '--config', join(folder, 'mayfly.yaml')];
+  const args = ['--max-semi-space-size=2', join(ROOT, 'agent/bin.js'), 'run', '--config', join(folder, 'mayfly.yaml')];
   const { child, startMs } = await startUntilServing(process.execPath, args, socket);
   return {
     name: 'mayfly',

@@ -39,7 +39,9 @@ func (o *output) write(line map[string]any) {
 	}
 }
 
-func (o *output) event(name string, value any) { o.write(map[string]any{"event": name, "value": value}) }
+func (o *output) event(name string, value any) {
+	o.write(map[string]any{"event": name, "value": value})
+}
 
 func (o *output) answer(value any, err error) {
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/spiffetls"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 )
 
 // listen serves mTLS on a free port to peers of one SPIFFE ID and tells each who it is; it returns the address. How each handshake
@@ -42,7 +42,7 @@ func (w *workload) serve(conn *tls.Conn) {
 		w.out.event("refused", err.Error())
 		return
 	}
-	peer, err := spiffetls.PeerIDFromConn(conn)
+	peer, err := peerOf(conn)
 	if err != nil {
 		w.out.event("refused", err.Error())
 		return
@@ -64,7 +64,7 @@ func (w *workload) dial(address, expect string) (any, error) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(deadline))
-	peer, err := spiffetls.PeerIDFromConn(conn)
+	peer, err := peerOf(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -74,4 +74,9 @@ func (w *workload) dial(address, expect string) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"peer": peer.String(), "us": string(us)}, nil
+}
+
+// peerOf reads the id of the other side, which the handshake has verified.
+func peerOf(conn *tls.Conn) (spiffeid.ID, error) {
+	return x509svid.IDFromCert(conn.ConnectionState().PeerCertificates[0])
 }

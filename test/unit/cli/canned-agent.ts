@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { Server, Socket } from 'node:net';
+import type { Server } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,12 +74,11 @@ export class CannedAgent implements AsyncDisposable {
     new MemoryLog(),
   );
   readonly #listeners: Server[];
-  readonly #sockets = new Set<Socket>();
 
   private constructor(directory: string | undefined, admin: Partial<Handlers<typeof Admin, string>>) {
     this.#ownsDirectory = directory === undefined;
     this.directory = directory ?? mkdtempSync(join(tmpdir(), 'mayfly-cli-'));
-    this.#grpc.add(SpiffeWorkloadAPI, this.#workloadApi());
+    this.#grpc.add(SpiffeWorkloadAPI, workloadApi(this));
     this.#grpc.add(Admin, { ...this.#admin(), ...admin });
     this.#grpc.add(Health, this.#health());
     this.#listeners = [this.#listen(), this.#listen()];
@@ -106,10 +105,10 @@ export class CannedAgent implements AsyncDisposable {
 
   /** Stops as an agent does, and leaves its directory. */
   async stop(): Promise<void> {
-    await this.#grpc.drain(0);
-    const closed = this.#listeners.map((listener) => new Promise((resolve) => listener.close(resolve)));
-    for (const socket of this.#sockets) socket.destroy();
-    await Promise.all(closed);
+    const closed = Promise.all(this.#listeners.map((listener) => new Promise((resolve) => listener.close(resolve))));
+    // Clients are told why, and have a moment to leave by themselves.
+    await this.#grpc.drain(200);
+    await closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,60 +118,10 @@ export class CannedAgent implements AsyncDisposable {
 
   #listen(): Server {
     return createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
       Object.defineProperty(socket, 'remoteAddress', { value: 'connection-1' });
       Object.defineProperty(socket, 'remotePort', { value: 1 });
       this.#grpc.inject(socket);
     });
-  }
-
-  #workloadApi(): Handlers<typeof SpiffeWorkloadAPI, string> {
-    const agent = this;
-    const seen = (values: unknown[]) => {
-      agent.headers.push(values);
-      if (agent.refusal !== undefined) throw agent.refusal;
-    };
-    return {
-      async *fetchX509SVID(_request, { metadata, signal }) {
-        agent.streams += 1;
-        seen(metadata.get('workload.spiffe.io'));
-        yield* agent.x509.follow(signal);
-      },
-      async *fetchX509Bundles(_request, { metadata, signal }) {
-        seen(metadata.get('workload.spiffe.io'));
-        yield {
-          bundles: { 'spiffe://example.org': chain.root, 'spiffe://other.org': FOREIGN_ROOT },
-        };
-        await aborted(signal);
-      },
-      fetchJWTSVID({ audience }, { metadata }): MessageInitShape<typeof JWTSVIDResponseSchema> {
-        seen(metadata.get('workload.spiffe.io'));
-        return { svids: [{ spiffeId: 'spiffe://example.org/payments', svid: newToken(audience), hint: 'internal' }] };
-      },
-      async *fetchJWTBundles(_request, { metadata, signal }) {
-        seen(metadata.get('workload.spiffe.io'));
-        const jwks = { keys: [{ ...publicJwkOf(jwtKey.privateKey), kid: 'key-1' }] };
-        yield { bundles: { 'spiffe://example.org': Buffer.from(JSON.stringify(jwks)) } };
-        await aborted(signal);
-      },
-      validateJWTSVID({ audience, svid }, { metadata }) {
-        seen(metadata.get('workload.spiffe.io'));
-        if (svid !== 'good.to.ken') throw new MayflyError('TOKEN_INVALID', 'token has expired (exp)');
-        return {
-          spiffeId: 'spiffe://example.org/payments',
-          claims: { sub: 'spiffe://example.org/payments', aud: [audience], exp: 1_767_225_600, evil: '\u001b[31mred' },
-        };
-      },
-      // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
-      async *fetchWITSVID() {
-        throw new MayflyError('NOT_OFFERED', 'off');
-      },
-      // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
-      async *fetchWITBundles() {
-        throw new MayflyError('NOT_OFFERED', 'off');
-      },
-    };
   }
 
   #admin(): Handlers<typeof Admin, string> {
@@ -194,6 +143,53 @@ export class CannedAgent implements AsyncDisposable {
       },
     };
   }
+}
+
+function workloadApi(agent: CannedAgent): Handlers<typeof SpiffeWorkloadAPI, string> {
+  const seen = (values: unknown[]) => {
+    agent.headers.push(values);
+    if (agent.refusal !== undefined) throw agent.refusal;
+  };
+  return {
+    async *fetchX509SVID(_request, { metadata, signal }) {
+      agent.streams += 1;
+      seen(metadata.get('workload.spiffe.io'));
+      yield* agent.x509.follow(signal);
+    },
+    async *fetchX509Bundles(_request, { metadata, signal }) {
+      seen(metadata.get('workload.spiffe.io'));
+      yield {
+        bundles: { 'spiffe://example.org': chain.root, 'spiffe://other.org': FOREIGN_ROOT },
+      };
+      await aborted(signal);
+    },
+    fetchJWTSVID({ audience }, { metadata }): MessageInitShape<typeof JWTSVIDResponseSchema> {
+      seen(metadata.get('workload.spiffe.io'));
+      return { svids: [{ spiffeId: 'spiffe://example.org/payments', svid: newToken(audience), hint: 'internal' }] };
+    },
+    async *fetchJWTBundles(_request, { metadata, signal }) {
+      seen(metadata.get('workload.spiffe.io'));
+      const jwks = { keys: [{ ...publicJwkOf(jwtKey.privateKey), kid: 'key-1' }] };
+      yield { bundles: { 'spiffe://example.org': Buffer.from(JSON.stringify(jwks)) } };
+      await aborted(signal);
+    },
+    validateJWTSVID({ audience, svid }, { metadata }) {
+      seen(metadata.get('workload.spiffe.io'));
+      if (svid !== 'good.to.ken') throw new MayflyError('TOKEN_INVALID', 'token has expired (exp)');
+      return {
+        spiffeId: 'spiffe://example.org/payments',
+        claims: { sub: 'spiffe://example.org/payments', aud: [audience], exp: 1_767_225_600, evil: '\u001b[31mred' },
+      };
+    },
+    // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
+    async *fetchWITSVID() {
+      throw new MayflyError('NOT_OFFERED', 'off');
+    },
+    // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
+    async *fetchWITBundles() {
+      throw new MayflyError('NOT_OFFERED', 'off');
+    },
+  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
+import { createEpoll, Epoll } from '../../../agent/peer/epoll.ts';
+import { libc, uninterrupted } from '../../../agent/peer/native.ts';
 import { effectiveIds, hasExited, openPidfd } from '../../../agent/peer/pidfd.ts';
 import { ownerOf, readBootId, readStartTime, startTimeIn } from '../../../agent/peer/proc.ts';
 import { isRoot, Processes, until } from '../../support/processes.ts';
@@ -71,5 +74,28 @@ describe('/proc', () => {
 
   test('names this boot', () => {
     expect(readBootId()).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  });
+});
+
+describe('a signal in the middle of a call', () => {
+  test('has the call made again, and no error of it', () => {
+    const epoll = new Epoll(createEpoll());
+    const signal = spawn('sh', ['-c', `sleep 0.1; kill -USR2 ${process.pid}`], { stdio: 'ignore' });
+    const seen = () => {};
+    process.on('SIGUSR2', seen);
+    const results: number[] = [];
+    const began = performance.now();
+    const last = uninterrupted(() => {
+      const result = libc.epollWait(epoll.descriptor, Buffer.alloc(16), 1, 400);
+      results.push(result);
+      return result;
+    });
+    // Interrupted after 100 ms, it was made once more and waited for its whole time.
+    expect(results).toEqual([-1, 0]);
+    expect(last).toBe(0);
+    expect(performance.now() - began).toBeGreaterThan(450);
+    signal.kill();
+    process.off('SIGUSR2', seen);
+    closeSync(epoll.descriptor);
   });
 });

@@ -1,0 +1,96 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { messageOf, systemCodeOf } from '../../agent/kernel/errors.ts';
+import type { Equipment } from './equipment.ts';
+
+const run = promisify(execFile);
+const here = import.meta.dirname;
+const BUILD_MS = 240_000;
+
+/** Builds the go-spiffe client into a directory. */
+export function goClient(directory: string): Promise<Equipment> {
+  const program = join(directory, 'go-client');
+  return built(['go'], [program], () => tool('go', ['build', '-o', program, '.'], join(here, 'go')));
+}
+
+/** Installs py-spiffe into an environment that stays, since that takes longer than the tests do. */
+export function pythonClient(): Promise<Equipment> {
+  const environment = join(here, '.venv');
+  const requirements = join(here, 'python', 'requirements.txt');
+  const python = join(environment, 'bin', 'python');
+  const stamp = join(environment, 'installed');
+  return built(['python3'], [python, '-I', join(here, 'python', 'client.py')], async () => {
+    const version = await tool('python3', ['--version'], here);
+    const wanted = createHash('sha256').update(version).update(readFileSync(requirements)).digest('hex');
+    if (readIfThere(stamp) === wanted) return;
+    rmSync(environment, { recursive: true, force: true });
+    await tool('python3', ['-m', 'venv', environment], here);
+    const pip = ['-m', 'pip', '--disable-pip-version-check', 'install', '--require-hashes', '--only-binary', ':all:'];
+    await tool(python, [...pip, '--quiet', '--requirement', requirements], here);
+    writeFileSync(stamp, wanted);
+  });
+}
+
+/** Compiles the java-spiffe client into a directory; Maven only says where the libraries are. */
+export function javaClient(directory: string): Promise<Equipment> {
+  const classes = join(directory, 'java');
+  const libraries = join(directory, 'java-class-path');
+  const options = join(directory, 'java-options');
+  // Short-lived processes: what the compilers would gain comes too late.
+  return built(['java', 'javac', 'mvn'], ['java', '-XX:TieredStopAtLevel=1', `@${options}`, 'Client'], async () => {
+    const pom = join(here, 'java', 'pom.xml');
+    const goal = ['dependency:build-classpath', `-Dmdep.outputFile=${libraries}`, '-Dmdep.includeScope=test'];
+    await tool('mvn', ['--quiet', '--batch-mode', '--file', pom, ...goal], directory);
+    const classPath = `${classes}:${readFileSync(libraries, 'utf8').trim()}`;
+    writeFileSync(options, `-cp "${classPath}"`);
+    await tool('javac', [`@${options}`, '-d', classes, join(here, 'java', 'Client.java')], directory);
+  });
+}
+
+export function opensslProgram(): Promise<Equipment> {
+  return built(['openssl'], ['openssl'], () => tool('openssl', ['version'], here));
+}
+
+async function built(
+  tools: readonly string[],
+  command: readonly [string, ...string[]],
+  build: () => Promise<unknown>,
+): Promise<Equipment> {
+  try {
+    await build();
+    return { kind: 'ready', command };
+  } catch (error) {
+    const absent = tools.find((name) => isAbsence(error, name));
+    if (absent !== undefined) return { kind: 'missing', reason: `${absent} is not installed` };
+    return {
+      kind: 'broken',
+      reason: `${tools.join(', ')} did not build the client: ${messageOf(error)}\n${outputOf(error)}`,
+    };
+  }
+}
+
+/** What a tool that failed has said. */
+function outputOf(error: unknown): string {
+  if (!(error instanceof Error && 'stdout' in error && 'stderr' in error)) return '';
+  return `${String(error.stdout)}${String(error.stderr)}`;
+}
+
+/** Of the tool itself: another file that a build misses is a failure. */
+function isAbsence(error: unknown, name: string): boolean {
+  return error instanceof Error && systemCodeOf(error) === 'ENOENT' && 'path' in error && error.path === name;
+}
+
+async function tool(program: string, args: readonly string[], cwd: string): Promise<string> {
+  return (await run(program, args, { cwd, timeout: BUILD_MS, maxBuffer: 16 << 20 })).stdout;
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

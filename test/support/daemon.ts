@@ -1,0 +1,308 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { DescMessage, DescMethodUnary } from '@bufbuild/protobuf';
+import { AgentClient } from '../../agent/cli/client.ts';
+import { Admin, type GetStatusResponse, type ListLeasesResponse_Lease as Lease } from '../../agent/gen/admin_pb.js';
+import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../agent/gen/health_pb.js';
+import { SystemClock } from '../../agent/kernel/clock.ts';
+import { eventually, JsonLines, PATIENCE_MS } from './json-lines.ts';
+
+const MAIN = new URL('../../agent/bin.js', import.meta.url).pathname;
+
+/** The user whom tests that start as root run unprivileged things as. */
+export const NOBODY = 65_534;
+
+/** A line of an agent's log. */
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly event: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/** How a program ended, and what it had said. */
+export interface Ended {
+  /** `null` when a signal ended it. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A folder with everything that an agent needs; nobody but its owner can write to it. */
+export class Home {
+  readonly folder: string;
+  readonly config: string;
+  readonly socket: string;
+  readonly adminSocket: string;
+  readonly dataDir: string;
+  /** What every configuration of this home begins with. */
+  readonly #base: string;
+
+  /**
+   * @param entries the files in `entries/`, by name
+   * @param config further lines of the configuration
+   */
+  constructor(entries: Readonly<Record<string, string>> = { 'own.yaml': ownEntry() }, config = '') {
+    this.folder = mkdtempSync(join(tmpdir(), 'mayfly-scenario-'));
+    // Callers of other users have to reach the socket.
+    chmodSync(this.folder, 0o755);
+    this.config = join(this.folder, 'mayfly.yaml');
+    this.socket = join(this.folder, 'api.sock');
+    this.adminSocket = join(this.folder, 'admin.sock');
+    this.dataDir = join(this.folder, 'data');
+    this.#base = [
+      'trust_domain: example.org',
+      'socket: api.sock',
+      'admin_socket: admin.sock',
+      'data_dir: data',
+      '',
+    ].join('\n');
+    this.configure(config);
+    mkdirSync(join(this.folder, 'entries'));
+    for (const [name, text] of Object.entries(entries)) this.write(`entries/${name}`, text);
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** Writes the configuration file in place. */
+  configure(more: string): void {
+    this.write('mayfly.yaml', `${this.#base}${more}\n`);
+  }
+
+  /** Writes a file in place, as `>` does. */
+  write(name: string, text: string): void {
+    mkdirSync(dirname(this.path(name)), { recursive: true });
+    writeFileSync(this.path(name), text);
+  }
+
+  /** Writes a file beside and renames it over, as editors do. */
+  replace(name: string, text: string): void {
+    this.write(`${name}.new`, text);
+    renameSync(this.path(`${name}.new`), this.path(name));
+  }
+
+  /** Makes it another user's. */
+  give(uid: number): void {
+    for (const name of ['.', ...readdirSync(this.folder, { recursive: true, encoding: 'utf8' })]) {
+      chownSync(this.path(name), uid, uid);
+    }
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** An entry file with the identity `spiffe://example.org/<name>`. */
+export function entry(name: string, selectors: readonly string[], more: readonly string[] = []): string {
+  const lines = [
+    `spiffe_id: spiffe://example.org/${name}`,
+    `selectors: [ ${selectors.map((selector) => JSON.stringify(selector)).join(', ')} ]`,
+    ...more,
+  ];
+  return `entries:\n  - id: ${name}\n${lines.map((line) => `    ${line}\n`).join('')}`;
+}
+
+/** An entry for whoever runs the tests. */
+export function ownEntry(name = 'own', more: readonly string[] = []): string {
+  return entry(name, [`unix:uid:${process.getuid?.()}`], more);
+}
+
+export interface LaunchOptions {
+  /** Arguments of node, before the program. */
+  readonly node?: readonly string[];
+  /** Arguments of `mayfly run`. */
+  readonly args?: readonly string[];
+  /** Whom it runs as; the home has to be his. */
+  readonly uid?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** An agent in a process of its own. Killed when it is disposed of, if it still runs. */
+export class Daemon implements AsyncDisposable {
+  readonly home: Home;
+  readonly pid: number;
+  readonly log: JsonLines<LogLine>;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
+  #admin: AgentClient | undefined;
+  #api: AgentClient | undefined;
+
+  private constructor(home: Home, child: ChildProcess) {
+    if (child.stderr === null) throw new Error('an agent without a log');
+    this.home = home;
+    this.pid = child.pid ?? 0;
+    this.#child = child;
+    this.log = new JsonLines(child.stderr);
+    // With 'close' all that it wrote has been read.
+    this.#exited = once(child, 'close');
+  }
+
+  /** Starts `mayfly run` and goes on at once. */
+  static launch(home: Home, { node = [], args = [], uid, env = {} }: LaunchOptions = {}): Daemon {
+    const child = spawn(process.execPath, [...node, MAIN, 'run', '--config', home.config, ...args], {
+      cwd: home.folder,
+      env: { ...plainEnvironment(), ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+      ...(uid !== undefined && { uid, gid: uid }),
+    });
+    return new Daemon(home, child);
+  }
+
+  /** Starts `mayfly run` and waits until it serves. @throws when it ends instead */
+  static async start(home: Home, options: LaunchOptions = {}): Promise<Daemon> {
+    const daemon = Daemon.launch(home, options);
+    await daemon.logged('agent.started');
+    return daemon;
+  }
+
+  /** The first line with this event, once it is there. @param after a mark of {@link log} */
+  logged(event: string, after = 0, matches: (line: LogLine) => boolean = () => true): Promise<LogLine> {
+    return this.log.first((line) => line.event === event && matches(line), event, after);
+  }
+
+  status(): Promise<GetStatusResponse> {
+    return this.#ask(Admin.method.getStatus) as Promise<GetStatusResponse>;
+  }
+
+  async leases(): Promise<readonly Lease[]> {
+    const { leases } = await (this.#ask(Admin.method.listLeases) as Promise<{ leases: Lease[] }>);
+    return leases;
+  }
+
+  /** What `grpc.health.v1` says of a part; the empty name is the whole. */
+  async healthy(service: string): Promise<boolean> {
+    this.#api ??= clientOf('api', this.home.socket);
+    const { status } = await this.#api.unary(Health.method.check, { service });
+    return status === ServingStatus.SERVING;
+  }
+
+  /** Refused connections and calls, by reason. */
+  async refused(reason: string): Promise<number> {
+    const { peer } = await this.status();
+    return Number(peer?.refused[reason] ?? 0);
+  }
+
+  /** What the process has open, by kind: `socket`, `anon_inode:[pidfd]`, or the path of a file. */
+  descriptors(): Map<string, number> {
+    const kinds = new Map<string, number>();
+    for (const fd of readdirSync(`/proc/${this.pid}/fd`)) {
+      const kind = kindOf(`/proc/${this.pid}/fd/${fd}`);
+      if (kind !== undefined) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+    return kinds;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Waits until it has ended. */
+  async ended(ms: number = PATIENCE_MS): Promise<Pick<Ended, 'code' | 'signal'>> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error(`process ${this.pid} did not end within ${ms} ms`)), ms);
+    await Promise.race([this.#exited, late]).finally(() => clearTimeout(timer));
+    return { code: this.#child.exitCode, signal: this.#child.signalCode };
+  }
+
+  /** Sends a signal and waits for the end; says how long it took, in milliseconds. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Pick<Ended, 'code' | 'signal'> & { readonly took: number }> {
+    this.disconnect();
+    const start = performance.now();
+    this.signal(signal);
+    return { ...(await this.ended()), took: performance.now() - start };
+  }
+
+  /** Closes the test's own connections. */
+  disconnect(): void {
+    this.#admin?.[Symbol.dispose]();
+    this.#api?.[Symbol.dispose]();
+    this.#admin = undefined;
+    this.#api = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.disconnect();
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal('SIGKILL');
+    await this.#exited;
+  }
+
+  #ask<I extends DescMessage, O extends DescMessage>(method: DescMethodUnary<I, O>) {
+    this.#admin ??= clientOf('admin', this.home.adminSocket);
+    return this.#admin.unary<DescMessage, O>(method, {});
+  }
+}
+
+/** Runs a command of `mayfly` to its end. */
+export async function mayfly(
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly uid?: number; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Ended> {
+  const { cwd = tmpdir(), uid, env = {} } = options;
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd,
+    env: { ...plainEnvironment(), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: PATIENCE_MS,
+    ...(uid !== undefined && { uid, gid: uid }),
+  });
+  return endOf(child);
+}
+
+/** Starts an agent that is expected to refuse to: what it said, and its exit code. */
+export function refusal(home: Home, { args = [], ...options }: Omit<LaunchOptions, 'node'> = {}): Promise<Ended> {
+  return mayfly(['run', '--config', home.config, ...args], { cwd: home.folder, ...options });
+}
+
+/** Collects what a program says until it has ended. */
+export async function endOf(child: ChildProcess): Promise<Ended> {
+  const [stdout, stderr]: [string[], string[]] = [[], []];
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => stdout.push(text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => stderr.push(text));
+  await once(child, 'close');
+  return { code: child.exitCode, signal: child.signalCode, stdout: stdout.join(''), stderr: stderr.join('') };
+}
+
+/** The environment of the tests without what speaks to the agent. */
+export function plainEnvironment(): NodeJS.ProcessEnv {
+  const names = Object.keys(process.env).filter(
+    (name) => !/^(MAYFLY_|SPIFFE_|NODE_OPTIONS|NODE_ENV|VITEST)/.test(name),
+  );
+  return Object.fromEntries(names.map((name) => [name, process.env[name]]));
+}
+
+/** Waits until no lease is live any more, and says how long that took, in milliseconds. */
+export async function leasesGone(daemon: Daemon): Promise<number> {
+  const start = performance.now();
+  await eventually('no lease is live', async () => ((await daemon.leases()).length === 0 ? true : undefined));
+  return performance.now() - start;
+}
+
+function clientOf(kind: 'api' | 'admin', path: string): AgentClient {
+  return new AgentClient({ kind, path, from: 'the test' }, PATIENCE_MS, new SystemClock());
+}
+
+/** Sockets and pipes without their number; `undefined` for what was closed meanwhile. */
+function kindOf(link: string): string | undefined {
+  try {
+    return readlinkSync(link).replace(/^(socket|pipe):\[\d+\]$/, '$1');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,32 @@
+/** An update of `FetchX509SVID`. Times in milliseconds since the epoch, certificates in PEM. */
+export interface SaidX509 {
+  readonly event: 'x509';
+  /** Streams are numbered from 1. */
+  readonly stream: number;
+  readonly ids: readonly string[];
+  readonly hints: readonly string[];
+  readonly serial: string;
+  /** SHA-256 of the public key. */
+  readonly key: string;
+  readonly notBefore: number;
+  readonly notAfter: number;
+  readonly chain: string;
+  readonly roots: string;
+  /** Fingerprints of the roots, by SPIFFE ID of the trust domain. */
+  readonly federated: Readonly<Record<string, readonly string[]>>;
+}
+
+/** What a workload process says, a JSON object a line. */
+export type Said =
+  | SaidX509
+  | { readonly event: 'bundles'; readonly stream: number; readonly domains: readonly string[] }
+  | { readonly event: 'end'; readonly stream: number; readonly code: string; readonly details: string }
+  | { readonly event: 'jwt'; readonly ms: number; readonly tokens: readonly string[] }
+  | { readonly event: 'refused'; readonly ms: number; readonly code: string; readonly details: string }
+  | { readonly event: 'connected' }
+  | { readonly event: 'closed' }
+  | { readonly event: 'serving'; readonly port: number }
+  | { readonly event: 'accepted'; readonly peer: string }
+  | { readonly event: 'dialed'; readonly peer: string }
+  | { readonly event: 'rejected'; readonly reason: string }
+  | { readonly event: 'inherited'; readonly got: string };

@@ -1,0 +1,240 @@
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
+import { connect as connectTls, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
+import type { DescMessage, DescMethodServerStreaming, DescMethodUnary, MessageShape } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { certificatesIn } from '../../agent/cli/x509-identity.ts';
+import { SpiffeWorkloadAPI, type X509SVIDResponse } from '../../agent/gen/workload_pb.js';
+import type { Said } from './workload-said.ts';
+
+interface Material {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string[];
+}
+
+const METHODS = SpiffeWorkloadAPI.method;
+
+/** What a workload does at a command, with real gRPC connections of its own. */
+export class WorkloadSession {
+  readonly #socket: string;
+  readonly #say: (said: Said) => void;
+  readonly #clients = new Map<string, Client>();
+  #material: Material | undefined;
+  #streams = 0;
+
+  constructor(socket: string, say: (said: Said) => void) {
+    this.#socket = socket;
+    this.#say = say;
+  }
+
+  /** Commands: see the cases. `connection` is a name; each has a connection of its own. */
+  async obey([command, ...args]: readonly string[]): Promise<void> {
+    switch (command) {
+      case 'x509':
+        return this.#follow('x509', METHODS.fetchX509SVID, args[0], (response) => this.#describe(response));
+      case 'bundles':
+        return this.#follow('bundles', METHODS.fetchX509Bundles, args[0], ({ bundles }) => ({
+          domains: Object.keys(bundles),
+        }));
+      case 'jwt':
+        return this.#token(args[0] ?? '', args[1]);
+      case 'idle':
+        return this.#idle();
+      case 'unread':
+        return this.#unread();
+      case 'serve':
+        return this.#serve();
+      case 'dial':
+        return this.#dial(Number(args[0]), args[1] ?? '');
+      case 'exec':
+        process.execve?.('/bin/sleep', ['sleep', '600'], process.env);
+        return;
+      case 'leave':
+        return this.#leave(args[0] ?? '');
+      default:
+        throw new Error(`no such command: ${command}`);
+    }
+  }
+
+  #follow<O extends DescMessage>(
+    event: 'x509' | 'bundles',
+    method: DescMethodServerStreaming<DescMessage, O>,
+    connection: string | undefined,
+    describe: (response: MessageShape<O>) => object,
+  ): void {
+    const stream = ++this.#streams;
+    const call = this.#client(connection).makeServerStreamRequest(
+      `/${method.parent.typeName}/${method.name}`,
+      () => Buffer.from(toBinary(method.input, create(method.input))),
+      (bytes) => fromBinary(method.output, bytes),
+      {},
+      header(),
+    );
+    call.on('data', (response: MessageShape<O>) => this.#say({ event, stream, ...describe(response) } as Said));
+    call.on('error', (error: ServiceError) => this.#say({ event: 'end', stream, ...statusOf(error) }));
+    call.on('end', () => this.#say({ event: 'end', stream, code: 'OK', details: '' }));
+  }
+
+  #describe({ svids, federatedBundles }: X509SVIDResponse) {
+    const [first] = svids;
+    if (first === undefined) throw new Error('an update without an identity');
+    const chain = certificatesIn(first.x509Svid);
+    const [leaf] = chain;
+    if (leaf === undefined) throw new Error('an identity without a certificate');
+    const roots = certificatesIn(first.bundle);
+    const key = createPrivateKey({ key: Buffer.from(first.x509SvidKey), format: 'der', type: 'pkcs8' });
+    if (!leaf.checkPrivateKey(key)) throw new Error('a private key that is not the certificate’s');
+    this.#material = {
+      cert: chain.join(''),
+      key: key.export({ format: 'pem', type: 'pkcs8' }),
+      ca: roots.map(String),
+    };
+    return {
+      ids: svids.map(({ spiffeId }) => spiffeId),
+      hints: svids.map(({ hint }) => hint),
+      serial: leaf.serialNumber.toLowerCase(),
+      key: createHash('sha256')
+        .update(leaf.publicKey.export({ format: 'der', type: 'spki' }))
+        .digest('hex'),
+      notBefore: leaf.validFromDate.getTime(),
+      notAfter: leaf.validToDate.getTime(),
+      chain: chain.join(''),
+      roots: roots.join(''),
+      federated: Object.fromEntries(
+        Object.entries(federatedBundles).map(([id, der]) => [id, certificatesIn(der).map(fingerprint)]),
+      ),
+    };
+  }
+
+  async #token(audience: string, connection: string | undefined): Promise<void> {
+    const method: DescMethodUnary<typeof METHODS.fetchJWTSVID.input, typeof METHODS.fetchJWTSVID.output> =
+      METHODS.fetchJWTSVID;
+    const { promise, resolve } = Promise.withResolvers<Said>();
+    const start = performance.now();
+    this.#client(connection).makeUnaryRequest(
+      `/${method.parent.typeName}/${method.name}`,
+      (message: { audience: string[] }) => Buffer.from(toBinary(method.input, create(method.input, message))),
+      (bytes) => fromBinary(method.output, bytes),
+      { audience: [audience] },
+      header(),
+      (error, response) => {
+        const ms = performance.now() - start;
+        if (error !== null) resolve({ event: 'refused', ms, ...statusOf(error) });
+        else resolve({ event: 'jwt', ms, tokens: response?.svids.map(({ svid }) => svid) ?? [] });
+      },
+    );
+    this.#say(await promise);
+  }
+
+  /** Opens a connection and asks nothing. */
+  async #idle(): Promise<void> {
+    const socket = connect(this.#socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => this.#say({ event: 'closed' }));
+    await once(socket, 'connect');
+    this.#say({ event: 'connected' });
+  }
+
+  /** Asks for a stream and gives the server no room to answer in. */
+  async #unread(): Promise<void> {
+    const session = connectHttp2('http://localhost', {
+      settings: { initialWindowSize: 0 },
+      createConnection: () => connect(this.#socket),
+    });
+    session.on('error', () => undefined);
+    session.on('close', () => this.#say({ event: 'closed' }));
+    await once(session, 'remoteSettings');
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': `/${METHODS.fetchX509SVID.parent.typeName}/${METHODS.fetchX509SVID.name}`,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      'workload.spiffe.io': 'true',
+    });
+    stream.on('error', () => undefined);
+    stream.end(Buffer.alloc(5));
+    await once(stream, 'response');
+    this.#say({ event: 'connected' });
+  }
+
+  /** Serves TLS with the newest identity, and says who came. */
+  async #serve(): Promise<void> {
+    const server = createServer({ ...this.#material, requestCert: true, rejectUnauthorized: true });
+    server.on('secureConnection', (socket: TLSSocket) => {
+      this.#say({ event: 'accepted', peer: uriOf(socket.getPeerCertificate()) });
+      socket.end('hello');
+    });
+    server.on('tlsClientError', (error) => this.#say({ event: 'rejected', reason: error.message }));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    this.#say({ event: 'serving', port: typeof address === 'object' ? (address?.port ?? 0) : 0 });
+  }
+
+  /** Dials a TLS server with the newest identity, and talks to nobody but `expected`. */
+  async #dial(port: number, expected: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<Said>();
+    let peer = '';
+    const socket = connectTls({
+      ...this.#material,
+      port,
+      host: '127.0.0.1',
+      rejectUnauthorized: true,
+      checkServerIdentity: (_host, certificate) => {
+        peer = uriOf(certificate);
+        return peer === expected ? undefined : new Error(`it is ${peer}, not ${expected}`);
+      },
+    });
+    // What the server says comes after it has verified the client.
+    socket.once('data', () => resolve({ event: 'dialed', peer }));
+    socket.once('error', (error) => resolve({ event: 'rejected', reason: error.message }));
+    this.#say(await promise);
+    socket.destroy();
+  }
+
+  /** Leaves an open connection to a child, and ends. */
+  async #leave(program: string): Promise<void> {
+    const { spawn } = await import('node:child_process');
+    const socket = connect(this.#socket);
+    await once(socket, 'connect');
+    const child = spawn(process.execPath, [program, String(process.pid)], {
+      stdio: ['ignore', 'inherit', 'inherit', socket],
+      detached: true,
+    });
+    child.once('spawn', () => process.exit(0));
+  }
+
+  #client(connection = 'first'): Client {
+    let client = this.#clients.get(connection);
+    if (client === undefined) {
+      // grpc-js would share one connection among all clients of a process.
+      client = new Client(`unix:${this.#socket}`, credentials.createInsecure(), {
+        'grpc.use_local_subchannel_pool': 1,
+      });
+      this.#clients.set(connection, client);
+    }
+    return client;
+  }
+}
+
+function header(): Metadata {
+  const metadata = new Metadata();
+  metadata.set('workload.spiffe.io', 'true');
+  return metadata;
+}
+
+function statusOf({ code, details }: ServiceError): { code: string; details: string } {
+  return { code: status[code], details };
+}
+
+function uriOf({ subjectaltname }: PeerCertificate): string {
+  return /URI:([^,]+)/.exec(subjectaltname ?? '')?.[1] ?? '';
+}
+
+function fingerprint(certificate: X509Certificate): string {
+  return certificate.fingerprint256;
+}
