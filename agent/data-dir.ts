@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { MayflyError, messageOf, systemCodeOf } from './kernel/errors.ts';
-import { lockFile } from './peer/hardening.ts';
+import { lockFile } from './peer/system/hardening.ts';
 
 /** The agent's own directory, locked for as long as it is open: two agents on one would sign with the same keys. */
 export class DataDir {

@@ -6,7 +6,7 @@ import { reloadableConfig, reloadOnChange } from '../config/reload.ts';
 import { SystemClock } from '../kernel/clock.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
-import { exitNow, forbidDumps } from '../peer/hardening.ts';
+import { exitNow, forbidDumps } from '../peer/system/hardening.ts';
 
 export type LogLevel = Config['logLevel'];
 

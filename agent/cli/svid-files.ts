@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
-import { readStartTime } from '../peer/proc.ts';
+import { readStartTime } from '../peer/system/proc.ts';
 
 /** One rotation, in PEM. */
 export interface SvidPem {

@@ -1,8 +1,8 @@
 import { closeSync, openSync } from 'node:fs';
 import { systemCodeOf } from '../kernel/errors.ts';
-import { errorName, libc, uninterrupted } from './native.ts';
-import { effectiveIds, type Ids } from './pidfd.ts';
-import { ownerOf } from './proc.ts';
+import { errorName, libc, uninterrupted } from './system/native.ts';
+import { effectiveIds, type Ids } from './system/pidfd.ts';
+import { ownerOf } from './system/proc.ts';
 
 /** Whether a process is still what it was: `gone` when it is just exiting. Whether its pidfd says so already is not asked here. */
 export type Standing = 'same' | 'changed' | 'gone';

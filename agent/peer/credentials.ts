@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
-import { hasExited, openPidfd, peerCredentials, peerPidfd } from './pidfd.ts';
-import { readStartTime } from './proc.ts';
-import { descriptorPair } from './unix-socket.ts';
+import { hasExited, openPidfd, peerCredentials, peerPidfd } from './system/pidfd.ts';
+import { readStartTime } from './system/proc.ts';
+import { descriptorPair } from './system/unix-socket.ts';
 
 /** How strongly the kernel vouches for a caller; the meaning is that of `ProcessInstance.proof`. */
 export type Proof = 'pidfd' | 'start-time';

@@ -3,8 +3,8 @@ import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { MayflyError } from '../kernel/errors.ts';
-import { createEpoll, createEventfd, Epoll } from './epoll.ts';
 import type { ExitWorkerData } from './exit-worker.ts';
+import { createEpoll, createEventfd, Epoll } from './system/epoll.ts';
 
 const STOP = 0;
 

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { Epoll } from './epoll.ts';
+import { Epoll } from './system/epoll.ts';
 
 /** What `exit-watch.ts` starts this thread with. */
 export interface ExitWorkerData {

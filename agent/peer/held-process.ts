@@ -3,7 +3,7 @@ import { MayflyError } from '../kernel/errors.ts';
 import type { Continuity } from './continuity.ts';
 import type { PeerCredentials } from './credentials.ts';
 import type { InstanceEnd, ProcessInstance } from './instance.ts';
-import { hasExited } from './pidfd.ts';
+import { hasExited } from './system/pidfd.ts';
 
 /** What a {@link HeldProcess} is made of, beside the credentials whose pidfd becomes its own. */
 export interface ProcessFacts {

@@ -8,11 +8,11 @@ import { Admission, type AdmissionLimits } from './admission.ts';
 import { Callers } from './callers.ts';
 import { Connection } from './connection.ts';
 import { type Proof, readCredentials, type Unidentified } from './credentials.ts';
-import { awaitFirstRequest } from './first-request.ts';
+import { awaitFirstRequest } from './http2/first-request.ts';
 import type { Instances } from './process.ts';
 import { Refusals } from './refusals.ts';
 import { type BoundSocket, bindSocketPath } from './socket-path.ts';
-import { socketPair } from './unix-socket.ts';
+import { socketPair } from './system/unix-socket.ts';
 
 /** All limits of one socket; times in milliseconds, sizes in bytes. */
 export interface PeerLimits extends AdmissionLimits {

@@ -6,8 +6,8 @@ import { type PeerCredentials, type Unidentified, unidentified } from './credent
 import type { ExitWatch } from './exit-watch.ts';
 import { HeldProcess } from './held-process.ts';
 import type { ProcessInstance } from './instance.ts';
-import { hasExited } from './pidfd.ts';
-import { readBootId, readStartTime } from './proc.ts';
+import { hasExited } from './system/pidfd.ts';
+import { readBootId, readStartTime } from './system/proc.ts';
 
 /** A connection's share in the process that opened it, to be released when the connection is closed. */
 export interface Attribution {

@@ -1,7 +1,7 @@
 import { chmodSync, lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
-import { withPermission } from './permission.ts';
+import { withPermission } from './system/permission.ts';
 
 const STICKY = 0o1000;
 const GROUP_WRITES = 0o020;

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
-import { lockFile } from './hardening.ts';
-import { withPermission } from './permission.ts';
+import { lockFile } from './system/hardening.ts';
+import { withPermission } from './system/permission.ts';
 
 /** A lock that is held. */
 export interface Lock {

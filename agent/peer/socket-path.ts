@@ -1,10 +1,10 @@
 import { chmodSync, closeSync, lstatSync, unlinkSync } from 'node:fs';
 import { dirname, isAbsolute } from 'node:path';
 import { MayflyError } from '../kernel/errors.ts';
-import { withPermission } from './permission.ts';
 import { prepareDirectory } from './socket-directory.ts';
 import { takeLock } from './socket-lock.ts';
-import { bindUnixSocket, listenerAt, MAX_PATH_BYTES } from './unix-socket.ts';
+import { withPermission } from './system/permission.ts';
+import { bindUnixSocket, listenerAt, MAX_PATH_BYTES } from './system/unix-socket.ts';
 
 /** A socket file that is ours, and the bound descriptor, on which nobody listens yet. */
 export interface BoundSocket {

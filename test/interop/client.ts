@@ -24,8 +24,8 @@ export interface Update {
 export interface Token {
   readonly id: string;
   readonly audience: readonly string[];
-  /** RFC 3339 */
-  readonly expiry: string;
+  /** Seconds since the epoch. */
+  readonly expiry: number;
   readonly token: string;
 }
 

@@ -3,30 +3,31 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import type { Equipment } from './equipment.ts';
-import { goClient, javaClient, opensslProgram, pythonClient } from './toolchains.ts';
+import { goClient, javaClient, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    equipment: {
-      readonly go: Equipment;
-      readonly java: Equipment;
-      readonly openssl: Equipment;
-      readonly python: Equipment;
-    };
+    /** By what the programs are of. */
+    equipment: Readonly<Record<'go' | 'java' | 'openssl' | 'python' | 'rust', Equipment>>;
   }
 }
 
-/** Builds once, for all files, whatever this machine can build. What it cannot is for {@link equipped} to tell. */
+/** Builds once, for all files, whatever this machine can build. What it cannot is for `equipped` to tell. */
 export default async function setup({ provide }: TestProject): Promise<() => void> {
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);
-  const [go, java, openssl, python] = await Promise.all([
+  const [go, java, openssl, python, rust] = await Promise.all([
     goClient(directory),
     javaClient(directory),
     opensslProgram(),
     pythonClient(),
+    rustClient(),
   ]);
-  provide('equipment', { go, java, openssl, python });
+  const equipment = { go, java, openssl, python, rust };
+  for (const [name, of] of Object.entries(equipment)) {
+    if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
+  }
+  provide('equipment', equipment);
   return () => rmSync(directory, { recursive: true, force: true });
 }

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { messageOf, systemCodeOf } from '../../agent/kernel/errors.ts';
+import { messageOf } from '../../agent/kernel/errors.ts';
 import type { Equipment } from './equipment.ts';
 
 const run = promisify(execFile);
@@ -25,7 +25,7 @@ export function pythonClient(): Promise<Equipment> {
   return built(['python3'], [python, '-I', join(here, 'python', 'client.py')], async () => {
     const version = await tool('python3', ['--version'], here);
     const wanted = createHash('sha256').update(version).update(readFileSync(requirements)).digest('hex');
-    if (readIfThere(stamp) === wanted) return;
+    if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
     rmSync(environment, { recursive: true, force: true });
     await tool('python3', ['-m', 'venv', environment], here);
     const pip = ['-m', 'pip', '--disable-pip-version-check', 'install', '--require-hashes', '--only-binary', ':all:'];
@@ -50,6 +50,13 @@ export function javaClient(directory: string): Promise<Equipment> {
   });
 }
 
+/** Builds the client of the `spiffe` crate; its libraries stay, since they take longer than the tests do. */
+export function rustClient(): Promise<Equipment> {
+  const target = join(here, 'out', 'rust');
+  const args = ['build', '--quiet', '--locked', '--manifest-path', join(here, 'rust', 'Cargo.toml'), '--target-dir', target];
+  return built(['cargo'], [join(target, 'debug', 'interop')], () => tool('cargo', args, here));
+}
+
 export function opensslProgram(): Promise<Equipment> {
   return built(['openssl'], ['openssl'], () => tool('openssl', ['version'], here));
 }
@@ -59,17 +66,19 @@ async function built(
   command: readonly [string, ...string[]],
   build: () => Promise<unknown>,
 ): Promise<Equipment> {
+  const absent = tools.filter((name) => !isInstalled(name));
+  if (absent.length > 0) return { kind: 'missing', reason: `not installed: ${absent.join(', ')}` };
   try {
     await build();
     return { kind: 'ready', command };
   } catch (error) {
-    const absent = tools.find((name) => isAbsence(error, name));
-    if (absent !== undefined) return { kind: 'missing', reason: `${absent} is not installed` };
-    return {
-      kind: 'broken',
-      reason: `${tools.join(', ')} did not build the client: ${messageOf(error)}\n${outputOf(error)}`,
-    };
+    const reason = `${tools.join(', ')} did not build the client: ${messageOf(error)}\n${outputOf(error)}`;
+    return { kind: 'broken', reason };
   }
+}
+
+function isInstalled(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(':').some((directory) => existsSync(join(directory, program)));
 }
 
 /** What a tool that failed has said. */
@@ -78,19 +87,6 @@ function outputOf(error: unknown): string {
   return `${String(error.stdout)}${String(error.stderr)}`;
 }
 
-/** Of the tool itself: another file that a build misses is a failure. */
-function isAbsence(error: unknown, name: string): boolean {
-  return error instanceof Error && systemCodeOf(error) === 'ENOENT' && 'path' in error && error.path === name;
-}
-
 async function tool(program: string, args: readonly string[], cwd: string): Promise<string> {
   return (await run(program, args, { cwd, timeout: BUILD_MS, maxBuffer: 16 << 20 })).stdout;
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
 }

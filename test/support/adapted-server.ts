@@ -8,7 +8,7 @@ import {
   type FirstRequestLimits,
   type ReadyConnection,
   type SocketPair,
-} from '../../agent/peer/first-request.ts';
+} from '../../agent/peer/http2/first-request.ts';
 import { socketPair } from './socket-pair.ts';
 
 export const LIMITS: FirstRequestLimits = { prefaceTimeout: 5000, maxHeaderBytes: 16_384, idleBeforeRewriter: 5000 };

@@ -1,6 +1,6 @@
 // Looks at a process of root without the right to.
 import { Continuity } from '../../agent/peer/continuity.ts';
-import { openPidfd } from '../../agent/peer/pidfd.ts';
+import { openPidfd } from '../../agent/peer/system/pidfd.ts';
 
 const pid = Number(process.argv[2]);
 const continuity = new Continuity(pid, openPidfd(pid), { uid: 0, gid: 0 });

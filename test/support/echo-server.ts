@@ -1,5 +1,5 @@
 import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
-import { isLegalAuthority } from '../../agent/peer/request-headers.ts';
+import { isLegalAuthority } from '../../agent/peer/http2/request-headers.ts';
 import type { WrittenField } from './hpack-encoder.ts';
 import type { Http2Client } from './http2-client.ts';
 

@@ -1,6 +1,6 @@
 // Watches itself, and leaves in the way that its argument names.
 import { ExitWatch } from '../../agent/peer/exit-watch.ts';
-import { openPidfd } from '../../agent/peer/pidfd.ts';
+import { openPidfd } from '../../agent/peer/system/pidfd.ts';
 
 const watch = new ExitWatch();
 watch.add(openPidfd(process.pid), () => undefined);

@@ -1,6 +1,6 @@
 // Asks for a name in a thread that will not come back, and leaves.
 import koffi from 'koffi';
-import { Names } from '../../agent/peer/names.ts';
+import { Names } from '../../agent/peer/system/names.ts';
 
 const sleep = koffi.load(null).func('uint sleep(uint)');
 const names = new Names(() => new Promise(() => sleep.async(600, () => undefined)));

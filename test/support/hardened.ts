@@ -1,5 +1,5 @@
 // Hardens itself, and waits.
-import { forbidDumps } from '../../agent/peer/hardening.ts';
+import { forbidDumps } from '../../agent/peer/system/hardening.ts';
 
 forbidDumps();
 process.stdout.write('hardened\n');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { PeerCredentials } from '../../agent/peer/credentials.ts';
-import { openPidfd } from '../../agent/peer/pidfd.ts';
+import { openPidfd } from '../../agent/peer/system/pidfd.ts';
 
 export const isRoot = process.getuid?.() === 0;
 

@@ -2,8 +2,8 @@ import { type ChildProcessWithoutNullStreams, type SpawnOptionsWithoutStdio, spa
 import { once } from 'node:events';
 import { Continuity } from '../../agent/peer/continuity.ts';
 import { HeldProcess } from '../../agent/peer/held-process.ts';
-import { openPidfd } from '../../agent/peer/pidfd.ts';
-import { readBootId, readStartTime } from '../../agent/peer/proc.ts';
+import { openPidfd } from '../../agent/peer/system/pidfd.ts';
+import { readBootId, readStartTime } from '../../agent/peer/system/proc.ts';
 
 /** A real process and its instance, for stages that look at processes. */
 export interface Workload {

@@ -155,17 +155,18 @@ func (w *workload) agree(bundle *spiffebundle.Bundle) error {
 }
 
 type token struct {
-	ID       string    `json:"id"`
-	Audience []string  `json:"audience"`
-	Expiry   time.Time `json:"expiry"`
-	Token    string    `json:"token"`
+	ID       string   `json:"id"`
+	Audience []string `json:"audience"`
+	// Expiry is in seconds since the epoch.
+	Expiry int64  `json:"expiry"`
+	Token  string `json:"token"`
 }
 
 func tokenOf(svid *jwtsvid.SVID, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return token{ID: svid.ID.String(), Audience: svid.Audience, Expiry: svid.Expiry, Token: svid.Marshal()}, nil
+	return token{ID: svid.ID.String(), Audience: svid.Audience, Expiry: svid.Expiry.Unix(), Token: svid.Marshal()}, nil
 }
 
 // jwt fetches a JWT-SVID through the JWTSource.

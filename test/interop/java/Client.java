@@ -145,7 +145,7 @@ public final class Client {
     return Map.of(
         "id", svid.getSpiffeId().toString(),
         "audience", sorted(svid.getAudience()),
-        "expiry", svid.getExpiry().toInstant().toString(),
+        "expiry", svid.getExpiry().toInstant().getEpochSecond(),
         "token", svid.getToken());
   }
 

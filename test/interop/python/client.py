@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import threading
-from datetime import datetime, timezone
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from spiffe import JwtSource, JwtSvid, SpiffeId, TrustDomain, WorkloadApiClient, X509Source
@@ -35,8 +34,7 @@ def identity(svid):
 
 
 def token(svid):
-    expiry = datetime.fromtimestamp(svid.expiry, timezone.utc).isoformat()
-    return {"id": str(svid.spiffe_id), "audience": sorted(svid.audience), "expiry": expiry, "token": svid.token}
+    return {"id": str(svid.spiffe_id), "audience": sorted(svid.audience), "expiry": svid.expiry, "token": svid.token}
 
 
 def update(context):

@@ -18,7 +18,7 @@ import { NameCache, type NameDirectory } from '../../../agent/attest/name-cache.
 import { AttestationRunner } from '../../../agent/attest/runner.ts';
 import { UnixAttestor, type UnixAttestorOptions } from '../../../agent/attest/unix.ts';
 import { SystemClock } from '../../../agent/kernel/clock.ts';
-import { Names } from '../../../agent/peer/names.ts';
+import { Names } from '../../../agent/peer/system/names.ts';
 import { livingInstance } from '../../support/instance.ts';
 import { READY, startWorkload, type Workload } from '../../support/workload.ts';
 

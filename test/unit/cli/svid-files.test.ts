@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SvidFiles } from '../../../agent/cli/svid-files.ts';
 import { isMayflyError } from '../../../agent/kernel/errors.ts';
-import { readStartTime } from '../../../agent/peer/proc.ts';
+import { readStartTime } from '../../../agent/peer/system/proc.ts';
 
 let parent: string;
 let directory: string;

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { Continuity } from '../../../agent/peer/continuity.ts';
-import { openPidfd } from '../../../agent/peer/pidfd.ts';
+import { openPidfd } from '../../../agent/peer/system/pidfd.ts';
 import { descriptors, isRoot, Processes, until } from '../../support/processes.ts';
 
 const processes = new Processes();

@@ -10,7 +10,7 @@ import {
   strongestProof,
   type Unidentified,
 } from '../../../agent/peer/credentials.ts';
-import { hasExited } from '../../../agent/peer/pidfd.ts';
+import { hasExited } from '../../../agent/peer/system/pidfd.ts';
 import { descriptors, isRoot, Processes } from '../../support/processes.ts';
 
 const UNSHARE = '/usr/bin/unshare';

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ExitWatch } from '../../../agent/peer/exit-watch.ts';
-import { openPidfd } from '../../../agent/peer/pidfd.ts';
+import { openPidfd } from '../../../agent/peer/system/pidfd.ts';
 import { descriptors, Processes, until } from '../../support/processes.ts';
 
 const processes = new Processes();

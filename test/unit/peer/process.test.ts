@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MayflyError } from '../../../agent/kernel/errors.ts';
 import { ExitWatch } from '../../../agent/peer/exit-watch.ts';
 import type { InstanceEnd, ProcessInstance } from '../../../agent/peer/instance.ts';
-import { readBootId, readStartTime } from '../../../agent/peer/proc.ts';
 import { type Attribution, Instances } from '../../../agent/peer/process.ts';
+import { readBootId, readStartTime } from '../../../agent/peer/system/proc.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { credentialsOf, descriptors, isRoot, Processes, until } from '../../support/processes.ts';
 

@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isMayflyError } from '../../../agent/kernel/errors.ts';
 import { type BoundSocket, bindSocketPath } from '../../../agent/peer/socket-path.ts';
-import { bindUnixSocket, listenerAt } from '../../../agent/peer/unix-socket.ts';
+import { bindUnixSocket, listenerAt } from '../../../agent/peer/system/unix-socket.ts';
 import { isRoot, Processes } from '../../support/processes.ts';
 
 const processes = new Processes();

@@ -1,4 +1,4 @@
-import { MayflyError } from '../kernel/errors.ts';
+import { MayflyError } from '../../kernel/errors.ts';
 
 /**
  * The code lengths of RFC 7541, appendix B: for each length the symbols that have it. The code is canonical, so that the lengths

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { FirstRequestLimits } from '../../../agent/peer/first-request.ts';
-import { AdaptedServer, LIMITS } from '../../support/adapted-server.ts';
+import type { FirstRequestLimits } from '../../../../agent/peer/http2/first-request.ts';
+import { AdaptedServer, LIMITS } from '../../../support/adapted-server.ts';
 import {
   ACK,
   CONTINUATION,
@@ -15,8 +15,8 @@ import {
   SETTINGS,
   SETTINGS_ACK,
   SETTINGS_FRAME,
-} from '../../support/http2-client.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
+} from '../../../support/http2-client.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 
 const open: { server?: AdaptedServer; client?: Http2Client } = {};
 

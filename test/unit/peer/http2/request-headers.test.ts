@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { isLegalAuthority, RequestHeaders } from '../../../agent/peer/request-headers.ts';
-import { HpackEncoder, integerOf, stringOf, type WrittenField } from '../../support/hpack-encoder.ts';
-import { CONTINUATION, END_HEADERS, END_STREAM, frameOf, HEADERS } from '../../support/http2-client.ts';
+import { isLegalAuthority, RequestHeaders } from '../../../../agent/peer/http2/request-headers.ts';
+import { HpackEncoder, integerOf, stringOf, type WrittenField } from '../../../support/hpack-encoder.ts';
+import { CONTINUATION, END_HEADERS, END_STREAM, frameOf, HEADERS } from '../../../support/http2-client.ts';
 
 const LOCALHOST = Buffer.concat([Buffer.from([1, 9]), Buffer.from('localhost')]);
 const METHOD = Buffer.from([0x83]);

@@ -1,4 +1,4 @@
-import { MayflyError } from '../kernel/errors.ts';
+import { MayflyError } from '../../kernel/errors.ts';
 import { decodeHuffman, maxDecodedLength } from './huffman.ts';
 
 /** The three names that matter to who looks for a request's authority. */

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeInteger, FieldTable, fieldName, HpackReader } from '../../../agent/peer/hpack.ts';
-import { decodeHuffman, maxDecodedLength } from '../../../agent/peer/huffman.ts';
-import { huffmanOf, integerOf, stringOf } from '../../support/hpack-encoder.ts';
+import { encodeInteger, FieldTable, fieldName, HpackReader } from '../../../../agent/peer/http2/hpack.ts';
+import { decodeHuffman, maxDecodedLength } from '../../../../agent/peer/http2/huffman.ts';
+import { huffmanOf, integerOf, stringOf } from '../../../support/hpack-encoder.ts';
 
 const REFUSED = expect.objectContaining({ name: 'MayflyError', code: 'INVALID_REQUEST' });
 

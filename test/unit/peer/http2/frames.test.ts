@@ -8,8 +8,16 @@ import {
   PREFACE,
   pingAck,
   splitHeaderFrames,
-} from '../../../agent/peer/http2-frames.ts';
-import { CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PADDED, PING, PRIORITY } from '../../support/http2-client.ts';
+} from '../../../../agent/peer/http2/frames.ts';
+import {
+  CONTINUATION,
+  END_HEADERS,
+  END_STREAM,
+  HEADERS,
+  PADDED,
+  PING,
+  PRIORITY,
+} from '../../../support/http2-client.ts';
 
 const NONE = Buffer.alloc(0);
 

@@ -1,5 +1,5 @@
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts';
-import { FrameFlag, FrameType, frame, PREFACE } from './http2-frames.ts';
+import { FrameFlag, FrameType, frame, PREFACE } from './frames.ts';
 import { RequestHeaders } from './request-headers.ts';
 
 /**

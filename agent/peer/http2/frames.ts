@@ -1,4 +1,4 @@
-import { MayflyError } from '../kernel/errors.ts';
+import { MayflyError } from '../../kernel/errors.ts';
 
 /** What an HTTP/2 client sends first (RFC 9113, section 3.4). */
 export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type FrameSink, FrameSplitter } from '../../../agent/peer/frame-splitter.ts';
+import { type FrameSink, FrameSplitter } from '../../../../agent/peer/http2/frame-splitter.ts';
 import {
   ACK,
   CONTINUATION,
@@ -12,7 +12,7 @@ import {
   PING,
   SETTINGS,
   SETTINGS_ACK,
-} from '../../support/http2-client.ts';
+} from '../../../support/http2-client.ts';
 
 /** Writes down what it is given, and what was passed as one range however often it was cut. */
 class Recorder implements FrameSink {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, describe, expect, test } from 'vitest';
-import { Names } from '../../../agent/peer/names.ts';
-import { Processes } from '../../support/processes.ts';
+import { Names } from '../../../../agent/peer/system/names.ts';
+import { Processes } from '../../../support/processes.ts';
 
 const processes = new Processes();
 afterAll(() => processes.clean());
@@ -65,7 +65,7 @@ describe('names', () => {
   });
 
   test('do not hold up the end of the program when a directory hangs', async () => {
-    const child = await processes.script(new URL('../../support/hanging-lookup.ts', import.meta.url));
+    const child = await processes.script(new URL('../../../support/hanging-lookup.ts', import.meta.url));
     expect(await child.line()).toBe('leaving');
     const left = performance.now();
     expect(await child.exited).toBe(5);

@@ -1,5 +1,4 @@
-import { MayflyError } from '../kernel/errors.ts';
-import { GrowingBuffer } from './growing-buffer.ts';
+import { MayflyError } from '../../kernel/errors.ts';
 import {
   FRAME_HEADER_BYTES,
   FrameFlag,
@@ -9,7 +8,8 @@ import {
   frameStream,
   frameType,
   MAX_FRAME_BYTES,
-} from './http2-frames.ts';
+} from './frames.ts';
+import { GrowingBuffer } from './growing-buffer.ts';
 
 const PING_BYTES = FRAME_HEADER_BYTES + 8;
 

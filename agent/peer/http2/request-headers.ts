@@ -1,6 +1,6 @@
-import { MayflyError } from '../kernel/errors.ts';
+import { MayflyError } from '../../kernel/errors.ts';
+import { joinHeaderFrames, splitHeaderFrames } from './frames.ts';
 import { AUTHORITY_INDEX, encodeInteger, type Field, FieldTable, fieldName, HpackReader } from './hpack.ts';
-import { joinHeaderFrames, splitHeaderFrames } from './http2-frames.ts';
 
 /**
  * The bytes that nghttp2 1.70, the HTTP/2 of Node 26, takes in `:authority` and `host`: 81 of 256, wherever they stand. One other

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { FirstRequestLimits } from '../../../agent/peer/first-request.ts';
-import { isLegalAuthority } from '../../../agent/peer/request-headers.ts';
-import { AdaptedServer } from '../../support/adapted-server.ts';
-import { adapted, echoed, echoServer, flat } from '../../support/echo-server.ts';
-import { HpackEncoder, integerOf } from '../../support/hpack-encoder.ts';
+import type { FirstRequestLimits } from '../../../../agent/peer/http2/first-request.ts';
+import { isLegalAuthority } from '../../../../agent/peer/http2/request-headers.ts';
+import { AdaptedServer } from '../../../support/adapted-server.ts';
+import { adapted, echoed, echoServer, flat } from '../../../support/echo-server.ts';
+import { HpackEncoder, integerOf } from '../../../support/hpack-encoder.ts';
 import {
   ACK,
   CONTINUATION,
@@ -23,8 +23,8 @@ import {
   SETTINGS_ACK,
   SETTINGS_FRAME,
   WINDOW_UPDATE,
-} from '../../support/http2-client.ts';
-import { socketPair } from '../../support/socket-pair.ts';
+} from '../../../support/http2-client.ts';
+import { socketPair } from '../../../support/socket-pair.ts';
 
 const closing: (() => unknown)[] = [];
 

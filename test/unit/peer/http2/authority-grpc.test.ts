@@ -7,7 +7,7 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
-import { AdaptedServer } from '../../support/adapted-server.ts';
+import { AdaptedServer } from '../../../support/adapted-server.ts';
 import {
   DATA,
   END_HEADERS,
@@ -19,7 +19,7 @@ import {
   requestFields,
   SETTINGS_FRAME,
   WINDOW_UPDATE,
-} from '../../support/http2-client.ts';
+} from '../../../support/http2-client.ts';
 
 const closing: (() => unknown)[] = [];
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AuthorityRewriter } from '../../../agent/peer/authority-rewriter.ts';
-import { HpackEncoder } from '../../support/hpack-encoder.ts';
+import { AuthorityRewriter } from '../../../../agent/peer/http2/authority-rewriter.ts';
+import { HpackEncoder } from '../../../support/hpack-encoder.ts';
 import {
   CONTINUATION,
   DATA,
@@ -16,7 +16,7 @@ import {
   requestFields,
   SETTINGS_ACK,
   SETTINGS_FRAME,
-} from '../../support/http2-client.ts';
+} from '../../../support/http2-client.ts';
 
 const PING_FRAME = frameOf(PING, 0, 0, Buffer.alloc(8));
 const REFUSAL = frameOf(HEADERS, END_HEADERS | END_STREAM, 0x7fff_ffff, Buffer.from([0x80]));

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { AuthorityRewriter } from '../../../agent/peer/authority-rewriter.ts';
-import { joinThroughRewriter } from '../../../agent/peer/rewritten-connection.ts';
-import { DATA, frameOf, PREFACE } from '../../support/http2-client.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { socketPair } from '../../support/socket-pair.ts';
+import { AuthorityRewriter } from '../../../../agent/peer/http2/authority-rewriter.ts';
+import { joinThroughRewriter } from '../../../../agent/peer/http2/rewritten-connection.ts';
+import { DATA, frameOf, PREFACE } from '../../../support/http2-client.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { socketPair } from '../../../support/socket-pair.ts';
 
 const sockets: Socket[] = [];
 

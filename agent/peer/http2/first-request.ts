@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
-import type { Alarm, Clock } from '../kernel/clock.ts';
-import { isMayflyError, MayflyError } from '../kernel/errors.ts';
+import type { Alarm, Clock } from '../../kernel/clock.ts';
+import { isMayflyError, MayflyError } from '../../kernel/errors.ts';
 import { AuthorityRewriter } from './authority-rewriter.ts';
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts';
+import { EMPTY_SETTINGS, PREFACE, pingAck } from './frames.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
-import { EMPTY_SETTINGS, PREFACE, pingAck } from './http2-frames.ts';
 import { RequestHeaders } from './request-headers.ts';
 import { joinThroughRewriter } from './rewritten-connection.ts';
 

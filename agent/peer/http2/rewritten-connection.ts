@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Clock } from '../kernel/clock.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import type { AuthorityRewriter } from './authority-rewriter.ts';
 
 // A server's last words wait so long for a client that does not read them.

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { AdaptedServer } from '../../support/adapted-server.ts';
-import { adapted, echoed, echoServer, flat } from '../../support/echo-server.ts';
-import { type WrittenField } from '../../support/hpack-encoder.ts';
+import { AdaptedServer } from '../../../support/adapted-server.ts';
+import { adapted, echoed, echoServer, flat } from '../../../support/echo-server.ts';
+import { type WrittenField } from '../../../support/hpack-encoder.ts';
 import {
   CONTINUATION,
   END_HEADERS,
@@ -15,7 +15,7 @@ import {
   PRIORITY,
   requestFields,
   SETTINGS_FRAME,
-} from '../../support/http2-client.ts';
+} from '../../../support/http2-client.ts';
 
 const closing: (() => unknown)[] = [];
 

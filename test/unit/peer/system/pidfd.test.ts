@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
-import { createEpoll, Epoll } from '../../../agent/peer/epoll.ts';
-import { libc, uninterrupted } from '../../../agent/peer/native.ts';
-import { effectiveIds, hasExited, openPidfd } from '../../../agent/peer/pidfd.ts';
-import { ownerOf, readBootId, readStartTime, startTimeIn } from '../../../agent/peer/proc.ts';
-import { isRoot, Processes, until } from '../../support/processes.ts';
+import { createEpoll, Epoll } from '../../../../agent/peer/system/epoll.ts';
+import { libc, uninterrupted } from '../../../../agent/peer/system/native.ts';
+import { effectiveIds, hasExited, openPidfd } from '../../../../agent/peer/system/pidfd.ts';
+import { ownerOf, readBootId, readStartTime, startTimeIn } from '../../../../agent/peer/system/proc.ts';
+import { isRoot, Processes, until } from '../../../support/processes.ts';
 
 const processes = new Processes();
 afterAll(() => processes.clean());

@@ -1,4 +1,4 @@
-import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
+import { MayflyError, systemCodeOf } from '../../kernel/errors.ts';
 
 /**
  * Runs `run`, and turns a refusal of the system into a sentence: `what` continues "may not".

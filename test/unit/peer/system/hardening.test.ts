@@ -1,8 +1,8 @@
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { lockFile } from '../../../agent/peer/hardening.ts';
-import { isRoot, Processes } from '../../support/processes.ts';
+import { lockFile } from '../../../../agent/peer/system/hardening.ts';
+import { isRoot, Processes } from '../../../support/processes.ts';
 
 const processes = new Processes();
 afterAll(() => processes.clean());
@@ -10,7 +10,7 @@ afterAll(() => processes.clean());
 describe('hardening', () => {
   test('takes the process’ memory away from others of its user, and its core files', async () => {
     const options = isRoot ? { uid: 65534, gid: 65534 } : {};
-    const child = await processes.script(new URL('../../support/hardened.ts', import.meta.url), [], options);
+    const child = await processes.script(new URL('../../../support/hardened.ts', import.meta.url), [], options);
     expect(await child.line()).toBe('hardened');
     // What is not dumpable belongs to root in /proc.
     expect(statSync(`/proc/${child.pid}/environ`).uid).toBe(0);

@@ -1,0 +1,216 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NameCache } from '../../agent/attest/name-cache.ts';
+import { AttestationRunner } from '../../agent/attest/runner.ts';
+import { UnixAttestor } from '../../agent/attest/unix.ts';
+import type { Authority } from '../../agent/authority/authority.ts';
+import { LocalAuthority } from '../../agent/authority/local.ts';
+import { Admin } from '../../agent/gen/admin_pb.js';
+import { Health } from '../../agent/gen/health_pb.js';
+import { ServerReflection } from '../../agent/gen/reflection_v1_pb.js';
+import { ServerReflection as ServerReflectionAlpha } from '../../agent/gen/reflection_v1alpha_pb.js';
+import { SpiffeWorkloadAPI } from '../../agent/gen/workload_pb.js';
+import { MayflyError } from '../../agent/kernel/errors.ts';
+import { Latest } from '../../agent/kernel/latest.ts';
+import { parseSelector } from '../../agent/kernel/selector.ts';
+import type { TrustDomain } from '../../agent/kernel/spiffe-id.ts';
+import { parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
+import { Issuer } from '../../agent/lease/issuer.ts';
+import { Leases } from '../../agent/lease/leases.ts';
+import type { Caller } from '../../agent/peer/callers.ts';
+import { strongestProof } from '../../agent/peer/credentials.ts';
+import { ExitWatch } from '../../agent/peer/exit-watch.ts';
+import { Listener, type PeerLimits } from '../../agent/peer/listener.ts';
+import { Instances } from '../../agent/peer/process.ts';
+import { Names } from '../../agent/peer/system/names.ts';
+import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
+import { Entitlement } from '../../agent/registry/entitlement.ts';
+import type { Entry } from '../../agent/registry/entry.ts';
+import { EntryIndex } from '../../agent/registry/entry-index.ts';
+import type { EntrySet } from '../../agent/registry/entry-set.ts';
+import { admin } from '../../agent/serve/admin.ts';
+import { GrpcServer, type Handlers } from '../../agent/serve/grpc.ts';
+import { health } from '../../agent/serve/health.ts';
+import { reflection, reflectionAlpha } from '../../agent/serve/reflection.ts';
+import { workloadApi } from '../../agent/serve/workload-api.ts';
+import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
+import { GrpcCaller } from './grpc-caller.ts';
+import { entryOf as entryOfUser, HOUR, MINUTE } from './lease-world.ts';
+import { ManualClock } from './manual-clock.ts';
+import { MemoryLog } from './memory-log.ts';
+
+/** An entry for the user who runs the tests. */
+export function ownEntry(id: string, terms: Partial<Entry> = {}): Entry {
+  return entryOfUser(id, { selectors: [parseSelector(`unix:uid:${process.getuid?.() ?? 0}`)], ...terms });
+}
+
+export interface WorldOptions {
+  readonly limits?: Partial<PeerLimits>;
+  /** Puts something around the Workload API's handlers. */
+  readonly around?: (
+    handlers: Handlers<typeof SpiffeWorkloadAPI, Caller>,
+  ) => Handlers<typeof SpiffeWorkloadAPI, Caller>;
+}
+
+/**
+ * The whole way from a socket to an SVID with its real parts, composed as the agent composes them, for calls of this very process.
+ * The clock moves when the test says so; everything is logged in memory; faults are switched on in the authority and in an attestor
+ * beside the real one.
+ */
+export async function apiWorld(entries: readonly Entry[], options: WorldOptions = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'mf-api-'));
+  const clock = new ManualClock();
+  const log = new MemoryLog();
+  const fault = { authority: false, attestation: undefined as 'fails' | 'hangs' | undefined };
+  const local = LocalAuthority.open({
+    trustDomain: parseTrustDomain('example.org'),
+    dataDir: directory,
+    keyType: 'ec-p256',
+    rootTtl: 365 * 24 * HOUR,
+    caTtl: 24 * HOUR,
+    jwtKeyTtl: 24 * HOUR,
+    nameConstraint: false,
+    clock,
+    log,
+  });
+  const mustSign = () => {
+    if (fault.authority) throw new MayflyError('AUTHORITY_UNAVAILABLE', 'the authority is away');
+  };
+  const authority: Authority = {
+    bundle: local.bundle,
+    signerExpiresAt: (kind) => local.signerExpiresAt(kind),
+    async issueX509(grant, publicKey) {
+      mustSign();
+      return local.issueX509(grant, publicKey);
+    },
+    async issueJwt(grant) {
+      mustSign();
+      return local.issueJwt(grant);
+    },
+    status: () => local.status(),
+    close: () => local.close(),
+  };
+  const runner = new AttestationRunner(
+    [
+      new UnixAttestor(new NameCache(new Names(), { clock }), { path: false, sha256: false, clock }),
+      {
+        name: 'faulty',
+        attest(_instance, signal) {
+          if (fault.attestation === 'fails') return Promise.reject(new Error('its daemon is down'));
+          if (fault.attestation === undefined) return Promise.resolve([]);
+          const { promise, resolve } = Promise.withResolvers<[]>();
+          signal.addEventListener('abort', () => resolve([]), { once: true });
+          return promise;
+        },
+        shortcomings: () => [],
+        close: () => Promise.resolve(),
+      },
+    ],
+    { clock },
+  );
+  const set = new Latest<EntrySet>();
+  set.set(new EntryIndex(entries));
+  const federated = new Latest<ReadonlyMap<TrustDomain, TrustBundle>>();
+  const policy = new BuiltInPolicy({
+    defaultX509SvidTtl: HOUR,
+    defaultJwtSvidTtl: 5 * MINUTE,
+    maxX509SvidTtl: 24 * HOUR,
+    maxJwtSvidTtl: HOUR,
+    maxAudiences: 16,
+  });
+  const issuer = new Issuer({ policy, authority, keyType: 'ec-p256', clock, log });
+  const leases = new Leases({
+    entitlement: new Entitlement(runner, set, clock),
+    entries: set,
+    authority,
+    federated,
+    issuer,
+    admit: () => listener.admission.attestation(),
+    clock,
+    log,
+    random: () => 0.5,
+  });
+  const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
+  const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024 }, log);
+  const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
+  const state = new Map([
+    ['', true],
+    ['entries', true],
+  ]);
+  const reloadErrors: string[] = [];
+  server.add(SpiffeWorkloadAPI, (options.around ?? ((handlers) => handlers))(workloadApi(leases, clock)));
+  server.add(
+    Health,
+    health(() => state, clock),
+  );
+  server.add(ServerReflection, reflection(services));
+  server.add(ServerReflectionAlpha, reflectionAlpha(services));
+  server.add(
+    Admin,
+    admin({ status: () => ({ pid: 7, serving: true }), entries: set, leases, reload: async () => reloadErrors }),
+  );
+  const exits = new ExitWatch();
+  const instances = new Instances(exits, clock);
+  const path = join(directory, 'api.sock');
+  const listener: Listener = await Listener.open({
+    name: 'workload',
+    path,
+    mode: 0o777,
+    proof: strongestProof(false),
+    instances,
+    limits: {
+      maxConnections: 100,
+      maxConnectionsPerUid: 100,
+      maxCallsPerConnection: 100,
+      maxAttestations: 16,
+      prefaceTimeout: 10_000,
+      maxHeaderBytes: 16_384,
+      ...options.limits,
+    },
+    log,
+    clock,
+    inject: (socket) => server.inject(socket),
+  });
+  const clients: GrpcCaller[] = [];
+  const connect = () => {
+    const client = new GrpcCaller(path);
+    clients.push(client);
+    return client;
+  };
+  return {
+    path,
+    clock,
+    log,
+    fault,
+    issuer,
+    leases,
+    instances,
+    server,
+    listener,
+    federated,
+    state,
+    reloadErrors,
+    bundle: local.bundle,
+    client: connect(),
+    connect,
+    replaceEntries: (changed: readonly Entry[]) => set.set(new EntryIndex(changed)),
+    /** The authority's private keys as they stand on the disk. */
+    keysFile: () => readFileSync(join(directory, 'authority', 'keys.json'), 'utf8'),
+    async close() {
+      fault.attestation = undefined;
+      for (const client of clients) client.close();
+      listener.close();
+      await server.drain(1000);
+      await listener.destroyAll();
+      leases.close();
+      instances.close();
+      await exits.close();
+      await runner.close();
+      await local.close();
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+export type ApiWorld = Awaited<ReturnType<typeof apiWorld>>;
