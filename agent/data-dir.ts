@@ -1,4 +1,15 @@
-import { chmodSync, closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { MayflyError, messageOf, systemCodeOf } from './kernel/errors.ts';
 import { lockFile } from './peer/system/hardening.ts';
@@ -24,18 +35,7 @@ export class DataDir {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
       assertPrivate(path);
-      const lock = openSync(join(path, 'lock'), 'a+', 0o600);
-      if (!lockFile(lock)) {
-        const holder = readFileSync(join(path, 'lock'), 'utf8').trim();
-        closeSync(lock);
-        throw new MayflyError(
-          'DATA_DIR_LOCKED',
-          `${path} is in use by the agent with process id ${holder}; stop it, or set another data_dir`,
-        );
-      }
-      ftruncateSync(lock);
-      writeSync(lock, `${process.pid}\n`);
-      return new DataDir(path, lock);
+      return new DataDir(path, takeLock(path));
     } catch (error) {
       throw explained(path, error);
     }
@@ -45,6 +45,48 @@ export class DataDir {
   close(): void {
     closeSync(this.#lock);
   }
+}
+
+/** Locks the file `lock`, which says who holds it, and returns its descriptor. */
+function takeLock(path: string): number {
+  const file = join(path, 'lock');
+  const lock = openOwn(file);
+  try {
+    if (!lockFile(lock)) {
+      const holder = readFileSync(lock, 'utf8').trim();
+      throw new MayflyError(
+        'DATA_DIR_LOCKED',
+        // It is locked a moment before it says by whom.
+        `${path} is in use by ${holder === '' ? 'another agent' : `the agent with process id ${holder}`}; stop it, or set another data_dir`,
+      );
+    }
+    ftruncateSync(lock);
+    writeSync(lock, `${process.pid}\n`);
+    return lock;
+  } catch (error) {
+    closeSync(lock);
+    throw error;
+  }
+}
+
+/** Opens what is emptied next: while the directory was open to others, one of them may have put a link to another file there. */
+function openOwn(file: string): number {
+  const foreign = () => new MayflyError('DATA_DIR_UNSAFE', `${file} was not made by the agent; remove it`);
+  let descriptor: number;
+  try {
+    descriptor = openSync(
+      file,
+      constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      0o600,
+    );
+  } catch (error) {
+    if (['ELOOP', 'EISDIR', 'ENXIO'].includes(systemCodeOf(error) ?? '')) throw foreign();
+    throw error;
+  }
+  const found = fstatSync(descriptor);
+  if (found.isFile() && found.nlink === 1 && found.uid === process.geteuid?.()) return descriptor;
+  closeSync(descriptor);
+  throw foreign();
 }
 
 function assertPrivate(path: string): void {

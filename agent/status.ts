@@ -72,11 +72,12 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
       source('entries', entries.state(), set?.digest ?? '', set?.entries.length ?? 0),
       ...bundles.states().map(({ trustDomain, state }) => source(`bundle of ${trustDomain}`, state, '', 1)),
     ],
-    attestors: attestation.status().map(({ name, runs, failures, lastMs, shortcomings }) => ({
+    attestors: attestation.status().map(({ name, runs, failures, lastMs, lastFailure, shortcomings }) => ({
       name,
       attested: BigInt(runs),
       failed: BigInt(failures),
       lastMs,
+      lastFailure: lastFailure ?? '',
       shortcomings: [...shortcomings],
     })),
     leases: {

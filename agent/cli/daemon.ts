@@ -22,8 +22,8 @@ export interface DaemonOptions {
 const STOP_WITHIN_MS = 4500;
 
 /**
- * Runs the agent in this process until it is told to end: SIGTERM and SIGINT stop it in order, SIGHUP reads its files again.
- * What nobody has caught is a crash: a line in the log and the end, at once.
+ * Runs the agent in this process until it is told to end: SIGTERM and SIGINT stop it in order, also while it starts; SIGHUP reads its
+ * files again. What nobody has caught is a crash: a line in the log and the end, at once.
  *
  * @throws MayflyError when the agent cannot start
  */
@@ -36,25 +36,23 @@ export async function runDaemon({ sources, log, started }: DaemonOptions): Promi
   process.on('uncaughtException', crash);
   process.on('unhandledRejection', crash);
   forbidDumps();
+  const end = toldToEnd(log);
+  let agent: Agent | undefined;
+  // A start reads all files anyway, and must not be ended by what only asks for that.
+  process.on('SIGHUP', () => void (agent !== undefined && reload(agent, log)));
 
   const clock = new SystemClock();
   const config = reloadableConfig(sources, { clock, log });
   const current = await config.start();
   log.setLevel(current.logLevel);
-  const agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
+  agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
   const watcher = reloadOnChange(config, [current.file], { clock, log });
-  process.on('SIGHUP', () => void reload(agent, log));
-  started?.(current);
+  if (!end.told) started?.(current);
 
-  await toldToEnd();
-  const late = setTimeout(() => {
-    log.error('agent.stop_forced', `the agent did not stop within ${STOP_WITHIN_MS} ms; it is ended`);
-    exitNow(0);
-  }, STOP_WITHIN_MS);
+  await end.asked;
   await watcher.close();
   await agent.stop();
   await config.close();
-  clearTimeout(late);
 }
 
 async function reload(agent: Agent, log: Log): Promise<void> {
@@ -62,11 +60,29 @@ async function reload(agent: Agent, log: Log): Promise<void> {
   log.info('agent.reloaded', failed.length === 0 ? 'all files were read again' : 'some files could not be read again');
 }
 
-function toldToEnd(): Promise<void> {
+/** Listens to who tells the agent to end, and holds it to its time from then on: a start that hangs must not outlast it either. */
+function toldToEnd(log: Log): { readonly asked: Promise<void>; readonly told: boolean } {
   const { promise, resolve } = Promise.withResolvers<void>();
-  // Stays: a second signal, such as npm's after the terminal's own, must not cut the stop short.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
-  return promise;
+  let told = false;
+  const tell = () => {
+    // A second signal, such as npm's after the terminal's own, must not cut the stop short.
+    if (told) return;
+    told = true;
+    const force = () => {
+      log.error('agent.stop_forced', `the agent did not stop within ${STOP_WITHIN_MS} ms; it is ended`);
+      exitNow(0);
+    };
+    // Whatever it is that stays behind, it is not to be waited for.
+    setTimeout(force, STOP_WITHIN_MS).unref();
+    resolve();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, tell);
+  return {
+    asked: promise,
+    get told() {
+      return told;
+    },
+  };
 }
 
 function asError(thrown: unknown): Error {

@@ -28,7 +28,6 @@ export function runCommand(terminal: Terminal): Command {
       '--set <key=value>',
       'instead of any other key, such as peer.require_pidfd=true; may be given again',
       collect,
-      [],
     )
     .action(async (_options: unknown, command: Command) => {
       const { options } = invocationOf<RunOptions>(command, terminal);
@@ -45,6 +44,6 @@ export function runCommand(terminal: Terminal): Command {
     });
 }
 
-function collect(value: string, before: readonly string[]): readonly string[] {
+function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }

@@ -78,8 +78,9 @@ function sourceText({ count, generation, loadedAt, error, failedAt }: Source): s
   return `${good}; the newest cannot be loaded${failed}: ${error}`;
 }
 
-function attestorText({ attested, failed, lastMs, shortcomings }: Attestor): string {
-  return [`${attested} attested, ${failed} failed, last in ${lastMs.toFixed(1)} ms`, ...shortcomings].join('; ');
+function attestorText({ attested, failed, lastFailure, lastMs, shortcomings }: Attestor): string {
+  const failures = lastFailure === '' ? `${failed} failed` : `${failed} failed (last: ${lastFailure})`;
+  return [`${attested} attested, ${failures}, last in ${lastMs.toFixed(1)} ms`, ...shortcomings].join('; ');
 }
 
 function counts(byReason: Readonly<Record<string, bigint>>): string {

@@ -270,9 +270,18 @@ export declare type GetStatusResponse_Attestor = Message<"mayfly.admin.v1.GetSta
   lastMs: number;
 
   /**
+   * What it could not read: a sentence each.
+   *
    * @generated from field: repeated string shortcomings = 5;
    */
   shortcomings: string[];
+
+  /**
+   * Why the last attestation that failed did.
+   *
+   * @generated from field: string last_failure = 6;
+   */
+  lastFailure: string;
 };
 
 /**

@@ -1,12 +1,12 @@
 /**
  * When an SVID is due for renewal: once a random 45 to 55 % of its lifetime is left, as SPIRE's agent does, so that processes
- * started together do not renew together. All times in milliseconds since the epoch.
+ * started together do not renew together. All times in whole milliseconds since the epoch.
  *
  * @param random a number in [0, 1)
  */
 export function renewalTime(issuedAt: number, expiresAt: number, random: number): number {
   const left = (expiresAt - issuedAt) * (0.45 + random * 0.1);
-  return expiresAt - left;
+  return Math.round(expiresAt - left);
 }
 
 /** Until when a token is handed out again: half its life, so that its receiver has at least the other half to use it. */

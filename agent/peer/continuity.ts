@@ -13,7 +13,8 @@ const byte = Buffer.alloc(1);
  * What was true of a process when it was first seen, to be compared with what is true now: its effective ids, and the memory that
  * its program runs in, which `execve` replaces. Costs about a microsecond a look.
  *
- * What the agent may not know (`hidepid`, a process that is not dumpable, no CAP_SYS_PTRACE over another user's) is not compared.
+ * What the agent may not know (`hidepid`, a process that is not dumpable, no CAP_SYS_PTRACE and
+ * CAP_DAC_READ_SEARCH over another user's) is not compared.
  * Neither `/proc/<pid>/environ` nor the file behind `/proc/<pid>/exe` is touched: the process decides which memory or file system
  * answers there, and could make the agent wait for ever.
  */

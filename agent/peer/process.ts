@@ -67,7 +67,7 @@ export class Instances {
     if (blind === 0) return [];
     return [
       `an execve goes unnoticed in ${blind} of ${this.size} processes, which the agent may not look into: ` +
-        'run it as root or with CAP_SYS_PTRACE, and mount /proc without hidepid',
+        'run it as root or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and mount /proc without hidepid',
     ];
   }
 

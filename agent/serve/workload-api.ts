@@ -26,6 +26,9 @@ interface Identified {
   readonly instance: ProcessInstance;
 }
 
+// A level of JSON is two or three of messages, and clients refuse what is nested a hundred messages deep.
+const MOST_LEVELS = 32;
+
 /** The SPIFFE Workload API: asks `lease/`, and translates. */
 export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof SpiffeWorkloadAPI, Identified> {
   return {
@@ -60,6 +63,9 @@ export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof Spiff
       const { own, federated } = await leases.of(call.caller.instance).verifiers();
       const bundles = new Map([own, ...federated].map((bundle) => [bundle.trustDomain, bundle]));
       const { id, claims } = await verifyJwtSvid(request.svid, audience, bundles, clock.now());
+      if (isDeeper(claims, MOST_LEVELS)) {
+        throw new MayflyError('TOKEN_INVALID', `token has claims nested more than ${MOST_LEVELS} levels deep`);
+      }
       return { spiffeId: id, claims: claims as JsonObject };
     },
 
@@ -99,6 +105,11 @@ function requestedId(text: string): SpiffeId {
   } catch (error) {
     throw new MayflyError('INVALID_SPIFFE_ID', `invalid requested SPIFFE ID: ${messageOf(error)}`, { cause: error });
   }
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
 /** Encodes each update, and leaves out one that says what the last has said: clients reload whatever they get. */

@@ -9,7 +9,7 @@ export interface AgentUnderTest {
   readonly name: string;
   readonly socket: string;
   readonly pid: number;
-  /** From the start of its process to a socket that takes connections, in milliseconds. */
+  /** From the start of its process to the first X.509-SVID in a client's hands, that client's own start included, in milliseconds. */
   readonly startMs: number;
   /**
    * Changes the one entry, so that every stream must be told.
@@ -20,11 +20,11 @@ export interface AgentUnderTest {
   stop(): Promise<void>;
 }
 
-/** Starts a process and waits until `socket` takes connections. */
-export async function startUntilServing(
+/** Starts a process and waits until `serves` says that it does. */
+export async function startUntil(
+  serves: () => Promise<boolean>,
   command: string,
   args: readonly string[],
-  socket: string,
 ): Promise<{ child: ChildProcess; startMs: number }> {
   const began = performance.now();
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -32,7 +32,7 @@ export async function startUntilServing(
   child.stderr?.on('data', (chunk: Buffer) => {
     log = (log + chunk.toString()).slice(-4000);
   });
-  while (!(await takesConnections(socket))) {
+  while (!(await serves())) {
     if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${log}`);
     if (performance.now() - began > 30_000) throw new Error(`${command} does not serve after 30 s: ${log}`);
     await new Promise((resolve) => {
@@ -65,7 +65,8 @@ export function buildLoadClient(folder: string): string {
   return binary;
 }
 
-async function takesConnections(path: string): Promise<boolean> {
+/** True when somebody listens on a Unix socket. */
+export async function takesConnections(path: string): Promise<boolean> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');

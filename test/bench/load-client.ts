@@ -28,6 +28,17 @@ export class LoadClient {
     this.#socket = socket;
   }
 
+  /** True when the agent gives this client an X.509-SVID. */
+  async serves(): Promise<boolean> {
+    try {
+      await run(this.#binary, ['first-svid', '--socket', this.#socket, '--n', '1', '--warmup', '0', '--timeout', '2s']);
+      return true;
+    } catch {
+      // Exit code 1: nothing could be measured, since nobody answers yet.
+      return false;
+    }
+  }
+
   /** First X.509-SVID, each on a new connection of one process. */
   async firstSvid(count: number): Promise<Percentiles> {
     const { ms } = await this.#measure<{ ms: Percentiles }>('first-svid', '--n', `${count}`, '--warmup', '50');

@@ -2,12 +2,17 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentUnderTest } from './agent-under-test.ts';
-import { startUntilServing, stopProcess } from './agent-under-test.ts';
+import { startUntil, stopProcess } from './agent-under-test.ts';
+import { LoadClient } from './load-client.ts';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 
-/** Starts this project's agent in a folder of its own. */
-export async function startMayfly(): Promise<AgentUnderTest> {
+/**
+ * Starts this project's agent in a folder of its own.
+ *
+ * @param load the load client's binary
+ */
+export async function startMayfly(load: string): Promise<AgentUnderTest> {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-bench-'));
   const socket = join(folder, 'api.sock');
   const entry = join(folder, 'entries', 'bench.yaml');
@@ -15,7 +20,7 @@ export async function startMayfly(): Promise<AgentUnderTest> {
   writeFileSync(join(folder, 'mayfly.yaml'), config());
   writeFileSync(entry, entries(0));
   const args = ['--max-semi-space-size=2', join(ROOT, 'agent/bin.js'), 'run', '--config', join(folder, 'mayfly.yaml')];
-  const { child, startMs } = await startUntilServing(process.execPath, args, socket);
+  const { child, startMs } = await startUntil(() => new LoadClient(load, socket).serves(), process.execPath, args);
   return {
     name: 'mayfly',
     socket,

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentUnderTest } from './agent-under-test.ts';
-import { startUntilServing, stopProcess } from './agent-under-test.ts';
+import { startUntil, stopProcess, takesConnections } from './agent-under-test.ts';
+import { LoadClient } from './load-client.ts';
 
 const ID = 'spiffe://example.org/bench';
 const PORT = '18181';
@@ -12,8 +13,9 @@ const PORT = '18181';
  * Starts a SPIRE server and an agent that has joined it.
  *
  * @param binaries the folder with `spire-server` and `spire-agent`
+ * @param load the load client's binary
  */
-export async function startSpire(binaries: string): Promise<AgentUnderTest> {
+export async function startSpire(binaries: string, load: string): Promise<AgentUnderTest> {
   const folder = mkdtempSync(join(tmpdir(), 'spire-bench-'));
   const file = (name: string) => join(folder, name);
   const server = (...args: string[]) => {
@@ -25,11 +27,11 @@ export async function startSpire(binaries: string): Promise<AgentUnderTest> {
   for (const name of ['server', 'agent']) mkdirSync(file(name), { mode: 0o700 });
   writeFileSync(file('server.conf'), serverConfig(folder));
   writeFileSync(file('agent.conf'), agentConfig(folder));
-  const serverRun = await startUntilServing(
-    join(binaries, 'spire-server'),
-    ['run', '-config', file('server.conf')],
-    file('server.sock'),
-  );
+  const serverRun = await startUntil(() => takesConnections(file('server.sock')), join(binaries, 'spire-server'), [
+    'run',
+    '-config',
+    file('server.conf'),
+  ]);
   await until(() => server('bundle', 'show').includes('BEGIN'));
   writeFileSync(file('bootstrap.pem'), server('bundle', 'show'));
   const token =
@@ -45,17 +47,11 @@ export async function startSpire(binaries: string): Promise<AgentUnderTest> {
     `unix:uid:${process.getuid?.()}`,
   );
   const entry = /Entry ID\s*: (\S+)/.exec(created)?.[1] ?? '';
-  const agentRun = await startUntilServing(
+  const agentRun = await startUntil(
+    () => new LoadClient(load, file('agent.sock')).serves(),
     join(binaries, 'spire-agent'),
     ['run', '-config', file('agent.conf'), '-joinToken', token],
-    file('agent.sock'),
   );
-  await until(() => {
-    execFileSync(join(binaries, 'spire-agent'), ['api', 'fetch', 'x509', '-socketPath', file('agent.sock')], {
-      stdio: 'ignore',
-    });
-    return true;
-  });
   return {
     name: 'spire-agent',
     socket: file('agent.sock'),

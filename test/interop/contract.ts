@@ -27,8 +27,7 @@ export function workloadContract(name: string, client: Equipment, traits: Traits
     describe('with identities that stay', () => theSteadyState(client, traits));
 
     it('sees a new hint, a new entry, a withdrawal and a return', async () => {
-      const world = await watching(client, [entry('first', { hint: 'internal' })]);
-      await using _world = world;
+      await using world = await watching(client, [entry('first', { hint: 'internal' })]);
       const { agent, workload } = world;
       const [first] = (await workload.update(0)).svids as [Identity];
       expect(hintsOf(await workload.update(0))).toEqual(traits.hints ? ['internal'] : [undefined]);

@@ -16,7 +16,7 @@ export const ROOT: Equipment =
 
 /**
  * A suite that runs where what it needs is there. Elsewhere it is skipped, by a name that says why; with `CI=true` a tool that is
- * missing is a failure, since nobody reads the names of skipped tests there.
+ * missing is a failure, since nobody reads the names of skipped tests there. {@link ROOT} alone is not to be installed.
  */
 export function equipped(name: string, needs: readonly Equipment[], suite: () => void): void {
   const lacking = needs.find((need) => need.kind !== 'ready');

@@ -53,7 +53,15 @@ export function javaClient(directory: string): Promise<Equipment> {
 /** Builds the client of the `spiffe` crate; its libraries stay, since they take longer than the tests do. */
 export function rustClient(): Promise<Equipment> {
   const target = join(here, 'out', 'rust');
-  const args = ['build', '--quiet', '--locked', '--manifest-path', join(here, 'rust', 'Cargo.toml'), '--target-dir', target];
+  const args = [
+    'build',
+    '--quiet',
+    '--locked',
+    '--manifest-path',
+    join(here, 'rust', 'Cargo.toml'),
+    '--target-dir',
+    target,
+  ];
   return built(['cargo'], [join(target, 'debug', 'interop')], () => tool('cargo', args, here));
 }
 

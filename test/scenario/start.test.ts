@@ -9,19 +9,29 @@ import {
   readFileSync,
   renameSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Daemon, endOf, Home, mayfly, NOBODY, plainEnvironment, refusal } from '../support/daemon.ts';
+import {
+  Daemon,
+  endOf,
+  Home,
+  MAIN,
+  mayfly,
+  NOBODY,
+  nobodyRuns,
+  plainEnvironment,
+  refusal,
+  sentence,
+} from '../support/daemon.ts';
 import { HAS_OPENSSL, openssl } from '../support/openssl.ts';
 import { isRoot } from '../support/processes.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import type { SaidX509 } from '../support/workload-said.ts';
 
-const MAIN = new URL('../../agent/bin.js', import.meta.url).pathname;
-/** What needs a user whom permissions bind needs a clone that he may read. */
-const othersMayRead = isRoot && spawnSync('test', ['-r', MAIN], { uid: NOBODY, gid: NOBODY }).status === 0;
+/** A small disk of one's own. */
 const hasNamespaces = isRoot && spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0;
 
 const homes: Home[] = [];
@@ -120,8 +130,8 @@ describe('an agent that has started', () => {
     const other = newHome();
     const { ino } = statSync(home.socket);
     const { code, stderr } = await refusal(other, { args: ['--socket', home.socket] });
-    expect(stderr).toBe(
-      `mayfly: process ${daemon.pid} holds the socket ${home.socket}; stop it, or choose another path\n`,
+    expect(sentence(stderr)).toBe(
+      `process ${daemon.pid} holds the socket ${home.socket}; stop it, or choose another path`,
     );
     expect(code).toBe(1);
     expect(existsSync(other.adminSocket)).toBe(false);
@@ -197,8 +207,8 @@ describe('a start is refused with a sentence, and leaves nothing behind', () => 
     mkdirSync(home.path('open'));
     chmodSync(home.path('open'), 0o777);
     const { code, stderr } = await refusal(home, { args: ['--socket', home.path('open/api.sock')] });
-    expect(stderr).toBe(
-      `mayfly: ${home.path('open')} can be written to by everybody (mode 0777); the socket needs a directory that only root and the agent's user control\n`,
+    expect(sentence(stderr)).toBe(
+      `${home.path('open')} can be written to by everybody (mode 0777); the socket needs a directory that only root and the agent's user control`,
     );
     expect(code).toBe(1);
     expect(readdirSync(home.path('open'))).toEqual([]);
@@ -215,7 +225,7 @@ describe('a start is refused with a sentence, and leaves nothing behind', () => 
     expect(existsSync(home.socket)).toBe(false);
   });
 
-  test.concurrent.skipIf(!othersMayRead)(
+  (nobodyRuns() ? test.concurrent : test.skip)(
     'when the user lacks the permission (needs root, and a clone that others may read)',
     async () => {
       const home = newHome();
@@ -228,14 +238,25 @@ describe('a start is refused with a sentence, and leaves nothing behind', () => 
       mkdirSync(home.path('sockets'));
       chownSync(home.path('sockets'), 0, 0);
       const withoutSocket = await refusal(home, { uid: NOBODY, args: ['--socket', home.path('sockets/api.sock')] });
-      expect(withoutSocket.stderr).toMatch(
-        /^mayfly: uid 65534 may not .* \(EACCES\); give the directory to this user, .*\n$/,
+      expect(sentence(withoutSocket.stderr)).toMatch(
+        /^uid 65534 may not .* \(EACCES\); give the directory to this user, or choose another path$/,
       );
       expect(withoutSocket.code).toBe(1);
       expect(readdirSync(home.path('sockets'))).toEqual([]);
       expect(existsSync(home.adminSocket)).toBe(false);
     },
   );
+
+  test.concurrent('when the lock in data_dir is a link to something else', async () => {
+    const home = newHome();
+    mkdirSync(home.dataDir, { mode: 0o777 });
+    home.write('precious', 'as it was');
+    symlinkSync(home.path('precious'), join(home.dataDir, 'lock'));
+    const { code, stderr } = await refusal(home);
+    expect(stderr).toBe(`mayfly: ${join(home.dataDir, 'lock')} was not made by the agent; remove it\n`);
+    expect(code).toBe(1);
+    expect(readFileSync(home.path('precious'), 'utf8')).toBe('as it was');
+  });
 
   describe('when the keys in data_dir', () => {
     const home = newHome();

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll } from 'vitest';
 import { NameCache } from '../../agent/attest/name-cache.ts';
 import { AttestationRunner } from '../../agent/attest/runner.ts';
 import { UnixAttestor } from '../../agent/attest/unix.ts';
@@ -39,6 +40,10 @@ import { GrpcCaller } from './grpc-caller.ts';
 import { entryOf as entryOfUser, HOUR, MINUTE } from './lease-world.ts';
 import { ManualClock } from './manual-clock.ts';
 import { MemoryLog } from './memory-log.ts';
+
+// One thread for all worlds of a test file.
+const exits = new ExitWatch();
+afterAll(() => exits.close());
 
 /** An entry for the user who runs the tests. */
 export function ownEntry(id: string, terms: Partial<Entry> = {}): Entry {
@@ -150,7 +155,6 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     Admin,
     admin({ status: () => ({ pid: 7, serving: true }), entries: set, leases, reload: async () => reloadErrors }),
   );
-  const exits = new ExitWatch();
   const instances = new Instances(exits, clock);
   const path = join(directory, 'api.sock');
   const listener: Listener = await Listener.open({
@@ -205,7 +209,6 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
       await listener.destroyAll();
       leases.close();
       instances.close();
-      await exits.close();
       await runner.close();
       await local.close();
       rmSync(directory, { recursive: true });

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -20,10 +21,20 @@ import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../.
 import { SystemClock } from '../../agent/kernel/clock.ts';
 import { eventually, JsonLines, PATIENCE_MS } from './json-lines.ts';
 
-const MAIN = new URL('../../agent/bin.js', import.meta.url).pathname;
-
 /** The user whom tests that start as root run unprivileged things as. */
 export const NOBODY = 65_534;
+
+const ROOT = new URL('../../', import.meta.url);
+const { bin } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as { bin: { mayfly: string } };
+
+/** The program, for node. */
+export const MAIN: string = new URL(bin.mayfly, ROOT).pathname;
+
+/** True where {@link NOBODY} can run it: the tests are root's, and others may read the clone. */
+export function nobodyRuns(): boolean {
+  if (process.getuid?.() !== 0) return false;
+  return spawnSync(process.execPath, [MAIN, 'version'], { uid: NOBODY, gid: NOBODY }).status === 0;
+}
 
 /** A line of an agent's log. */
 export interface LogLine {
@@ -268,6 +279,11 @@ export async function mayfly(
 /** Starts an agent that is expected to refuse to: what it said, and its exit code. */
 export function refusal(home: Home, { args = [], ...options }: Omit<LaunchOptions, 'node'> = {}): Promise<Ended> {
   return mayfly(['run', '--config', home.config, ...args], { cwd: home.folder, ...options });
+}
+
+/** What a program said of why it failed: the last line of its stderr. */
+export function sentence(stderr: string): string {
+  return /^mayfly: (.*)\n$/m.exec(stderr.slice(stderr.lastIndexOf('\n', stderr.length - 2) + 1))?.[1] ?? '';
 }
 
 /** Collects what a program says until it has ended. */

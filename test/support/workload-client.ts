@@ -5,6 +5,7 @@ import { JsonLines } from './json-lines.ts';
 import type { Said, SaidX509 } from './workload-said.ts';
 
 const PROGRAM = new URL('workload-process.ts', import.meta.url).pathname;
+const COMPILE_CACHE = new URL('../../node_modules/.cache/mayfly-test', import.meta.url).pathname;
 
 type SaidOf<Event extends Said['event']> = Extract<Said, { readonly event: Event }>;
 
@@ -19,7 +20,7 @@ export class WorkloadClient implements AsyncDisposable {
   /** @param uid whom it becomes before it connects */
   constructor(socket: string, uid?: number) {
     this.#child = spawn(process.execPath, [PROGRAM, socket, ...(uid === undefined ? [] : [String(uid)])], {
-      env: plainEnvironment(),
+      env: { ...plainEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE },
     });
     this.pid = this.#child.pid ?? 0;
     this.said = new JsonLines(this.#child.stdout);

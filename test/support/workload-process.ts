@@ -1,10 +1,7 @@
 // A workload: it does what its input says, a command a line, and writes what comes of it as JSON lines. Arguments: the socket, and
-// the uid to become first. Ends with its input.
-import { keepCompiledCode } from '../../agent/compile-cache.js';
-
-keepCompiledCode();
-const { WorkloadSession } = await import('./workload-session.ts');
-const { createInterface } = await import('node:readline');
+// the uid to become before it connects. Ends with its input.
+import { createInterface } from 'node:readline';
+import { WorkloadSession } from './workload-session.ts';
 
 const [socket = '', uid] = process.argv.slice(2);
 if (uid !== undefined) {

@@ -132,7 +132,7 @@ export class WorkloadSession {
 
   /** Opens a connection and asks nothing. */
   async #idle(): Promise<void> {
-    const socket = connect(this.#socket);
+    const socket = connect(this.#socket).resume();
     socket.on('error', () => undefined);
     socket.on('close', () => this.#say({ event: 'closed' }));
     await once(socket, 'connect');
