@@ -85,6 +85,8 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   const attestation = stack.adopt(new AttestationRunner([unix], { clock }), (it) => it.close());
   const exits = stack.adopt(new ExitWatch(), (it) => it.close());
   const instances = stack.adopt(new Instances(exits, clock), (it) => it.close());
+  // Whoever looks at the workloads is none of them.
+  const operatorInstances = stack.adopt(new Instances(exits, clock), (it) => it.close());
 
   const policy = new BuiltInPolicy(policyRules(config));
   const issuer = new Issuer({ policy, authority, keyType: config.svidKeyType, clock, log });
@@ -150,11 +152,12 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   operators.add(Health, healthHandlers);
   operators.add(Admin, admin({ status: () => statusOf(seen()), entries: entries.latest, leases, reload }));
 
-  const common = { proof, instances, limits: peerLimits(config), log, clock };
+  const common = { proof, limits: peerLimits(config), log, clock };
   const adminListener = stack.adopt(
     await Listener.open({
       ...common,
       name: 'admin',
+      instances: operatorInstances,
       path: config.adminSocket,
       mode: 0o600,
       inject: (socket) => operators.inject(socket),
@@ -165,6 +168,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     await Listener.open({
       ...common,
       name: 'workload',
+      instances,
       path: config.socket,
       mode: 0o777,
       inject: (socket) => api.inject(socket),

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { createPrivateKey, hash, X509Certificate } from 'node:crypto';
-import { z } from 'zod';
+import * as v from 'valibot';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { SigningKey } from '../svid/signing-key.ts';
 import { signingKeyOf } from '../svid/signing-key.ts';
@@ -19,31 +19,37 @@ export interface Keys {
 const FORMAT = 'mayfly-authority';
 const VERSION = 1;
 
-const base64 = z.base64();
-const milliseconds = z.int();
-const content = z.strictObject({
-  sequence: z.int().positive(),
-  roots: z.array(
-    z.strictObject({ certificate: base64, key: base64, created_at: milliseconds, activated: z.boolean() }),
+const base64 = v.pipe(v.string(), v.base64());
+const milliseconds = v.pipe(v.number(), v.safeInteger());
+const content = v.strictObject({
+  sequence: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  roots: v.array(
+    v.strictObject({ certificate: base64, key: base64, created_at: milliseconds, activated: v.boolean() }),
   ),
-  issuing_cas: z.array(
-    z.strictObject({ certificate: base64, key: base64, created_at: milliseconds, name_constraint: z.boolean() }),
+  issuing_cas: v.array(
+    v.strictObject({ certificate: base64, key: base64, created_at: milliseconds, name_constraint: v.boolean() }),
   ),
-  jwt_keys: z.array(
-    z.strictObject({ key: base64, created_at: milliseconds, not_after: milliseconds, activated: z.boolean() }),
+  jwt_keys: v.array(
+    v.strictObject({ key: base64, created_at: milliseconds, not_after: milliseconds, activated: v.boolean() }),
   ),
 });
-const file = z.strictObject({
-  format: z.literal(FORMAT),
-  version: z.literal(VERSION),
-  trust_domain: z.string(),
-  sha256: z.string(),
-  content: z.unknown(),
+const file = v.strictObject({
+  format: v.literal(FORMAT),
+  version: v.literal(VERSION),
+  trust_domain: v.string(),
+  sha256: v.string(),
+  content: v.unknown(),
+});
+// What other programs and later versions may have written: anything, or nothing.
+const header = v.object({
+  format: v.optional(v.unknown()),
+  version: v.optional(v.unknown()),
+  trust_domain: v.optional(v.unknown()),
 });
 
 /** Writes the keys as the file holds them, private keys included. */
 export function formatKeys(trustDomain: TrustDomain, keys: Keys): string {
-  const written: z.input<typeof content> = {
+  const written: v.InferInput<typeof content> = {
     sequence: keys.sequence,
     roots: keys.roots.map((root) => ({ ...formatCa(root), activated: root.activated })),
     issuing_cas: keys.issuing.map((ca) => ({ ...formatCa(ca), name_constraint: ca.nameConstraint })),
@@ -54,8 +60,8 @@ export function formatKeys(trustDomain: TrustDomain, keys: Keys): string {
       activated: each.activated,
     })),
   };
-  const header = { format: FORMAT, version: VERSION, trust_domain: trustDomain, sha256: digestOf(written) };
-  return `${JSON.stringify({ ...header, content: written }, undefined, 2)}\n`;
+  const outer = { format: FORMAT, version: VERSION, trust_domain: trustDomain, sha256: digestOf(written) };
+  return `${JSON.stringify({ ...outer, content: written }, undefined, 2)}\n`;
 }
 
 /**
@@ -66,13 +72,13 @@ export function formatKeys(trustDomain: TrustDomain, keys: Keys): string {
 export function parseKeys(trustDomain: TrustDomain, text: string): Keys {
   const value = parseJson(text);
   mustBeOurs(value, trustDomain);
-  const outer = file.safeParse(value);
+  const outer = v.safeParse(file, value);
   if (!outer.success) throw new Error('is damaged: it has other members than it was written with');
   // A turned bit in a base64 text may still be a key, and a different one.
-  if (outer.data.sha256 !== digestOf(outer.data.content)) throw new Error('is damaged: its checksum does not fit');
-  const inner = content.safeParse(outer.data.content);
+  if (outer.output.sha256 !== digestOf(outer.output.content)) throw new Error('is damaged: its checksum does not fit');
+  const inner = v.safeParse(content, outer.output.content);
   if (!inner.success) throw new Error('is damaged: it has other members than it was written with');
-  const { sequence, roots, issuing_cas: issuing, jwt_keys: jwt } = inner.data;
+  const { sequence, roots, issuing_cas: issuing, jwt_keys: jwt } = inner.output;
   return {
     sequence,
     roots: roots.map((root) => ({ ...parseCa('root', root), activated: root.activated })),
@@ -102,9 +108,9 @@ function parseJson(text: string): unknown {
 
 /** Told apart from damage, because the remedy is another: the file is whole, and somebody else's. */
 function mustBeOurs(value: unknown, trustDomain: TrustDomain): void {
-  const header = z.object({ format: z.unknown(), version: z.unknown(), trust_domain: z.unknown() }).safeParse(value);
-  if (!header.success || header.data.format !== FORMAT) throw new Error('is no key file of this agent');
-  const { version, trust_domain: found } = header.data;
+  const read = v.safeParse(header, value);
+  if (!read.success || read.output.format !== FORMAT) throw new Error('is no key file of this agent');
+  const { version, trust_domain: found } = read.output;
   if (version !== VERSION) {
     throw new Error(`has format version ${JSON.stringify(version)}, and this agent knows ${VERSION} alone`);
   }

@@ -1,8 +1,35 @@
-import { z } from 'zod';
+import * as v from 'valibot';
 import { formatDuration, parseDuration, parseSize } from '../kernel/duration.ts';
 import { isMayflyError } from '../kernel/errors.ts';
 import { parseTrustDomain } from '../kernel/spiffe-id.ts';
 import { show } from './problem.ts';
+
+/** A mapping with these keys and no others. */
+export function mapping<const E extends v.ObjectEntries>(entries: E) {
+  // A list is an object to the library.
+  return v.pipe(v.custom<v.InferInput<v.StrictObjectSchema<E, undefined>>>(isMapping), v.strictObject(entries));
+}
+
+/** A list of `min` to `max` items, which are looked at if there are as many. */
+export function list<const S extends v.GenericSchema>(item: S, min: number, max: number) {
+  return v.pipe(v.array(v.unknown()), v.minLength(min), v.maxLength(max), v.array(item));
+}
+
+/**
+ * Text as it is written, if nothing is said against it.
+ *
+ * @param kind what it is, such that "must be …" reads well
+ * @param problemOf what is wrong with a text, such that it reads well behind the text
+ */
+export function text(kind: string, problemOf: (text: string) => string | undefined) {
+  return v.pipe(
+    v.string(kind),
+    v.rawCheck(({ dataset, addIssue }) => {
+      const problem = dataset.typed ? problemOf(dataset.value) : undefined;
+      if (problem !== undefined) addIssue({ message: `${show(dataset.value)} ${problem}` });
+    }),
+  );
+}
 
 /**
  * Text that goes through one of the kernel's parsers; its message becomes the problem's.
@@ -10,47 +37,44 @@ import { show } from './problem.ts';
  * @param kind what it is, such that "must be …" reads well
  */
 export function parsed<T>(parse: (text: string) => T, kind = 'text') {
-  return z.string({ error: kind }).transform((text, context): T => attempt(text, context, parse));
+  return v.pipe(v.string(kind), parsing(parse));
 }
 
 /** A duration in milliseconds, between `min` and `max` (durations as they are written). */
 export function duration(min: string, max: string) {
   const least = parseDuration(min);
   const most = parseDuration(max);
-  return parsed(parseDuration, `a duration from ${min} to ${max}`).refine((ms) => ms >= least && ms <= most, {
-    error: ({ input }) => `must be from ${min} to ${max}, found ${formatDuration(Number(input))}`,
-  });
+  return v.pipe(
+    parsed(parseDuration, `a duration from ${min} to ${max}`),
+    v.check(
+      (ms) => ms >= least && ms <= most,
+      ({ input }) => `must be from ${min} to ${max}, found ${formatDuration(input)}`,
+    ),
+  );
 }
 
 /** A size in bytes, between `min` and `max` (sizes as they are written). A bare number is bytes. */
 export function size(min: string, max: string) {
   const least = parseSize(min);
   const most = parseSize(max);
-  return z
-    .union([z.number(), z.string()], { error: `a size from ${min} to ${max}` })
-    .transform((written, context) => attempt(String(written), context, parseSize))
-    .refine((bytes) => bytes >= least && bytes <= most, {
-      error: ({ input }) => `must be from ${min} to ${max}, found ${String(input)} bytes`,
-    });
+  return v.pipe(
+    v.custom<string | number>(isTextOrFinite, `a size from ${min} to ${max}`),
+    v.transform(String),
+    parsing(parseSize),
+    v.check(
+      (bytes) => bytes >= least && bytes <= most,
+      ({ input }) => `must be from ${min} to ${max}, found ${input} bytes`,
+    ),
+  );
 }
 
 export const trustDomain = parsed(parseTrustDomain, 'the name of a trust domain');
 
 /** A path in the file system, as it is written; who loads the file resolves it. */
-export const filePath = z.string({ error: 'a path' }).superRefine((text, context) => {
-  const problem = pathProblem(text);
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: `${show(text)} ${problem}` });
-});
+export const filePath = text('a path', pathProblem);
 
 /** A file or several: `*`, `?` and `**` are wildcards. */
-export const glob = filePath.superRefine((text, context) => {
-  if (/[[\]{}!]/.test(text)) {
-    context.addIssue({
-      code: 'custom',
-      message: `${show(text)} has one of [ ] { } !; only *, ? and ** are wildcards, write a second pattern instead`,
-    });
-  }
-});
+export const glob = text('a path', (pattern) => pathProblem(pattern) ?? wildcardProblem(pattern));
 
 function pathProblem(text: string): string | undefined {
   if (text === '') return 'is no path; name a file';
@@ -60,14 +84,29 @@ function pathProblem(text: string): string | undefined {
   return undefined;
 }
 
-function attempt<T>(text: string, context: z.core.$RefinementCtx, parse: (text: string) => T): T {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!isMayflyError(error)) throw error;
-    // The parser quotes what it was given, however long.
-    const message = error.message.replaceAll(JSON.stringify(text), () => show(text));
-    context.addIssue({ code: 'custom', message, input: text });
-    return z.NEVER;
-  }
+function wildcardProblem(pattern: string): string | undefined {
+  if (!/[[\]{}!]/.test(pattern)) return undefined;
+  return 'has one of [ ] { } !; only *, ? and ** are wildcards, write a second pattern instead';
+}
+
+function parsing<T>(parse: (text: string) => T) {
+  return v.rawTransform<string, T>(({ dataset, addIssue, NEVER }) => {
+    const written = dataset.value;
+    try {
+      return parse(written);
+    } catch (error) {
+      if (!isMayflyError(error)) throw error;
+      // The parser quotes what it was given, however long.
+      addIssue({ message: error.message.replaceAll(JSON.stringify(written), () => show(written)) });
+      return NEVER;
+    }
+  });
+}
+
+function isTextOrFinite(value: unknown): boolean {
+  return typeof value === 'string' || Number.isFinite(value);
+}
+
+function isMapping(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -32,8 +32,19 @@ export interface Overrides {
 
 const PREFIX = 'MAYFLY_';
 
-/** Variables that begin like the agent's and configure something else: the name of the configuration file. */
-export const RESERVED_VARIABLES: readonly string[] = ['MAYFLY_CONFIG'];
+/**
+ * Variables that begin like the agent's and configure something else: the name of the configuration file, and what `mayfly watch
+ * --exec` tells its hook, which may itself start or check an agent.
+ */
+export const RESERVED_VARIABLES: readonly string[] = [
+  'MAYFLY_CONFIG',
+  'MAYFLY_SPIFFE_ID',
+  'MAYFLY_SERIAL',
+  'MAYFLY_NOT_AFTER',
+  'MAYFLY_SVID_FILE',
+  'MAYFLY_KEY_FILE',
+  'MAYFLY_BUNDLE_FILE',
+];
 
 // Kubernetes tells every container of each service of its namespace; one named `mayfly` must not keep the agent from starting.
 const SERVICE_LINK =

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import * as v from 'valibot';
 import { type DocumentPath, formatPath, type Place, type Problem, show } from './problem.ts';
 import { nearest, suggestion } from './spelling.ts';
 
@@ -8,74 +8,97 @@ export interface Places {
   placeOfKey(path: DocumentPath): Place;
 }
 
-type Issue = z.core.$ZodIssue;
+type Issue = v.BaseIssue<unknown>;
+
+/** A schema with the parts that valibot documents; which of them it has depends on its type. */
+interface Schema extends v.GenericSchema {
+  readonly entries?: Readonly<Record<string, v.GenericSchema>>;
+  readonly item?: v.GenericSchema;
+  readonly wrapped?: v.GenericSchema;
+  readonly pipe?: readonly (v.GenericSchema | v.PipeAction<unknown, unknown, Issue>)[];
+  readonly options?: readonly (v.GenericSchema | string)[];
+  readonly literal?: unknown;
+  readonly message?: unknown;
+}
 
 /** Checks `value` with `schema`: what the schema made of it, or everything that is wrong with it. */
-export function check<S extends z.ZodType>(
+export function check<S extends v.GenericSchema>(
   schema: S,
   value: unknown,
   places: Places,
-): { readonly value: z.output<S> } | { readonly problems: readonly Problem[] } {
-  const result = schema.safeParse(value, { reportInput: true });
-  if (result.success) return { value: result.data };
-  return { problems: result.error.issues.flatMap((issue) => toProblems(issue, schema, places)) };
+): { readonly value: v.InferOutput<S> } | { readonly problems: readonly Problem[] } {
+  // One fault of each value: 0.5 is no whole number, and that it is below a minimum of 1 says no more.
+  const result = v.safeParse(schema, value, { abortPipeEarly: true });
+  if (result.success) return { value: result.output };
+  return { problems: result.issues.flatMap((issue) => toProblems(issue, schema, places)) };
 }
 
-function toProblems(issue: Issue, schema: z.ZodType, places: Places): readonly Problem[] {
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(schema, issue.path);
-    return issue.keys.map((key) => {
-      const path = [...issue.path, key];
-      return {
-        ...places.placeOfKey(path),
-        path: formatPath(path),
-        message: `is no known key; ${suggestion(key, known)}`,
-      };
-    });
+function toProblems(issue: Issue, schema: v.GenericSchema, places: Places): readonly Problem[] {
+  const path = (issue.path ?? []).map(({ key }) => key as PropertyKey);
+  if (issue.type === 'strict_object' && issue.expected === 'never') return unknownKeys(issue, path, schema, places);
+  return [{ ...places.placeOf(path), path: formatPath(path), message: sentence(issue, path, schemaAt(path, schema)) }];
+}
+
+/** One for each unknown key of the mapping that `issue`, which is only about the first, was found in. */
+function unknownKeys(issue: Issue, path: DocumentPath, schema: v.GenericSchema, places: Places): readonly Problem[] {
+  const above = path.slice(0, -1);
+  const known = Object.keys(schemaAt(above, schema).entries ?? {});
+  const written = Object.keys(issue.path?.at(-1)?.input ?? {});
+  return written
+    .filter((key) => !known.includes(key))
+    .map((key) => ({
+      ...places.placeOfKey([...above, key]),
+      path: formatPath([...above, key]),
+      message: `is no known key; ${suggestion(key, known)}`,
+    }));
+}
+
+function sentence(issue: Issue, path: DocumentPath, schema: Schema): string {
+  const { input: found, requirement } = issue;
+  if (path.length === 0 && found === null) return 'is empty';
+  if (issue.kind === 'schema') {
+    const allowed = allowedBy(schema);
+    const near = schema.type === 'picklist' && typeof found === 'string' ? nearest(found, allowed) : undefined;
+    return mustBe(listed(allowed), found) + (near === undefined ? '' : `; did you mean ${near}?`);
   }
-  return [{ ...places.placeOf(issue.path), path: formatPath(issue.path), message: sentence(issue) }];
-}
-
-function sentence(issue: Exclude<Issue, z.core.$ZodIssueUnrecognizedKeys>): string {
-  const found = issue.input;
-  if (issue.path.length === 0 && found === null) return 'is empty';
-  switch (issue.code) {
-    case 'invalid_type':
-      return mustBe(authored(issue) ?? KINDS[issue.expected] ?? issue.expected, found);
-    case 'invalid_value': {
-      const allowed = issue.values.map(String);
-      const near = typeof found === 'string' ? nearest(found, allowed) : undefined;
-      return mustBe(listed(allowed), found) + (near === undefined ? '' : `; did you mean ${near}?`);
-    }
-    case 'invalid_union':
-      return mustBe(authored(issue) ?? listed(alternatives(issue)), found);
-    case 'too_big':
-      return `must ${bound(issue.origin, 'at most', Number(issue.maximum))}, found ${measured(found)}`;
-    case 'too_small':
-      return `must ${bound(issue.origin, 'at least', Number(issue.minimum))}, found ${measured(found)}`;
-    case 'custom':
-    case 'invalid_format':
-    case 'not_multiple_of':
-    case 'invalid_key':
-    case 'invalid_element':
-      break;
+  switch (issue.type) {
+    case 'integer':
+      return mustBe('a whole number', found);
+    case 'min_value':
+      return `must be at least ${Number(requirement)}, found ${show(found)}`;
+    case 'max_value':
+      return `must be at most ${Number(requirement)}, found ${show(found)}`;
+    case 'min_length':
+      return `must have at least ${items(Number(requirement))}, found ${issue.received}`;
+    case 'max_length':
+      return `must have at most ${items(Number(requirement))}, found ${issue.received}`;
+    default:
+      // What the schema's author wrote.
+      return issue.message;
   }
-  // What the schema's author wrote.
-  return issue.message;
 }
 
-/** What a schema calls its kind itself: `z.string({ error: 'a path' })`. The library's own messages all begin alike. */
-function authored({ message }: Issue): string | undefined {
-  return message.startsWith('Invalid') ? undefined : message;
+/** What may stand where `schema` is: in its author's words, such as `v.string('a path')`, or else what there is to choose from. */
+function allowedBy(schema: Schema): readonly string[] {
+  const { type, message, options = [], literal } = schema;
+  if (typeof message === 'string') return [message];
+  switch (type) {
+    case 'boolean':
+      return ['true', 'false'];
+    case 'literal':
+      return [String(literal)];
+    case 'picklist':
+    case 'union':
+      return options.flatMap((option) => (typeof option === 'string' ? option : allowedBy(unwrap(option))));
+    default:
+      return [KINDS[type] ?? type];
+  }
 }
 
 const KINDS: Readonly<Record<string, string>> = {
   string: 'text',
   number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
-  object: 'a mapping of keys to values',
-  record: 'a mapping of keys to values',
+  strict_object: 'a mapping of keys to values',
   array: 'a list',
 };
 
@@ -87,33 +110,8 @@ function mustBe(kind: string, found: unknown): string {
   return `must be ${kind}, found ${show(found)}${word ? '; write true or false' : ''}`;
 }
 
-function bound(origin: string, which: string, limit: number): string {
-  switch (origin) {
-    case 'array':
-    case 'set':
-    case 'map':
-      return `have ${which} ${limit} ${limit === 1 ? 'item' : 'items'}`;
-    case 'string':
-      return `have ${which} ${limit} ${limit === 1 ? 'character' : 'characters'}`;
-    default:
-      return `be ${which} ${limit}`;
-  }
-}
-
-function measured(found: unknown): string {
-  if (Array.isArray(found)) return String(found.length);
-  return show(found);
-}
-
-/** What the branches of a union would have taken. */
-function alternatives(issue: z.core.$ZodIssueInvalidUnion): readonly string[] {
-  const kinds = issue.errors.flat().flatMap((inner) => {
-    if (inner.code === 'invalid_type' && inner.expected === 'boolean') return ['true', 'false'];
-    if (inner.code === 'invalid_type') return [KINDS[inner.expected] ?? inner.expected];
-    if (inner.code === 'invalid_value') return inner.values.map(String);
-    return inner.code === 'custom' ? [inner.message] : [];
-  });
-  return [...new Set(kinds)];
+function items(count: number): string {
+  return `${count} ${count === 1 ? 'item' : 'items'}`;
 }
 
 /** `a`, `a or b`, `a, b or c`. */
@@ -121,21 +119,20 @@ function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
-/** The keys that the mapping at `path` may have. */
-function knownKeys(schema: z.ZodType, path: DocumentPath): readonly string[] {
-  let at: z.core.$ZodType | undefined = unwrap(schema);
+/** The schema of what is written at `path`. */
+function schemaAt(path: DocumentPath, schema: v.GenericSchema): Schema {
+  let at = unwrap(schema);
   for (const part of path) {
-    const def: z.core.$ZodTypeDef & { shape?: z.core.$ZodShape; element?: z.core.$ZodType } = at._zod.def;
-    const next: z.core.$ZodType | undefined = typeof part === 'number' ? def.element : def.shape?.[String(part)];
-    if (next === undefined) return [];
+    const next = typeof part === 'number' ? at.item : at.entries?.[String(part)];
+    if (next === undefined) throw new Error(`no schema stands at ${formatPath(path)}`);
     at = unwrap(next);
   }
-  return Object.keys((at._zod.def as { shape?: z.core.$ZodShape }).shape ?? {});
+  return at;
 }
 
-/** The schema of what is written, without the wrappers that give it a default or turn it into something else. */
-export function unwrap(schema: z.core.$ZodType): z.core.$ZodType {
-  const def = schema._zod.def as z.core.$ZodTypeDef & { innerType?: z.core.$ZodType; in?: z.core.$ZodType };
-  const inner = def.innerType ?? (def.type === 'pipe' ? def.in : undefined);
+/** The schema of what is written, without what gives it a default, narrows it or turns it into something else. */
+export function unwrap(schema: v.GenericSchema): Schema {
+  const { pipe, wrapped }: Schema = schema;
+  const inner = pipe?.findLast((part) => part.kind === 'schema') ?? wrapped;
   return inner === undefined ? schema : unwrap(inner);
 }

@@ -1,5 +1,5 @@
-import { z } from 'zod';
-import { duration, filePath, glob, size, trustDomain } from './field.ts';
+import * as v from 'valibot';
+import { duration, filePath, glob, list, mapping, size, trustDomain } from './field.ts';
 
 /** What the reference says of a key, and what a reload may do with it. */
 export interface KeyNote {
@@ -8,44 +8,50 @@ export interface KeyNote {
   readonly says: string;
   /** Whether a running agent takes a new value over, or refuses the file until it is started again. */
   readonly change: 'reload' | 'restart';
+  /** How an environment variable or a flag, which are text, becomes a value; a list cannot be written so. */
+  readonly takes: 'text' | 'path' | 'number' | 'boolean' | 'list';
 }
 
-/** The note of each key that holds a value. */
-export const keyNotes = z.registry<KeyNote>();
+/** The note of a key that holds a value; `undefined` for a section. */
+export function keyNoteOf(schema: v.GenericSchema): KeyNote | undefined {
+  const note = v.getMetadata(schema);
+  return 'form' in note ? (note as unknown as KeyNote) : undefined;
+}
 
 /** The shortest lifetime of an SVID: below it the next renewal is due before clients have taken over the last one. */
 const MIN_SVID_TTL = '5s';
 
 /** What a key holds: the schema, and its grammar in words. */
-interface Kind<S extends z.ZodType> {
-  readonly form: string;
+interface Kind<S extends v.GenericSchema> extends Pick<KeyNote, 'form' | 'takes'> {
   readonly of: S;
 }
 
 /** A key that may be left out: then it is `otherwise`, which is spelled as in the file. */
-function key<S extends z.ZodType>(
-  kind: Kind<S>,
-  otherwise: z.input<S>,
+function key<const S extends v.GenericSchema>(
+  { form, takes, of }: Kind<S>,
+  otherwise: v.InferInput<S>,
   change: KeyNote['change'],
   says: string,
-): z.ZodPrefault<S> {
-  const schema = z.prefault(kind.of, otherwise);
-  keyNotes.add(schema, { form: kind.form, says, change });
-  return schema;
+) {
+  return v.pipe(v.optional(of, otherwise), v.metadata({ form, takes, says, change } satisfies KeyNote));
 }
 
-const svidTtl = { form: `a duration from ${MIN_SVID_TTL} to 7d`, of: duration(MIN_SVID_TTL, '7d') };
-const authorityTtl = { form: 'a duration from 10s to 36500d', of: duration('10s', '36500d') };
-const flag = { form: 'true or false', of: z.boolean() };
-const path = { form: 'a path', of: filePath };
-const choice = <const V extends readonly string[]>(...values: V) => ({
-  form: values.length === 1 ? values.join('') : `one of ${values.join(', ')}`,
-  of: z.enum(values),
-});
-const count = (max: number) => ({ form: `a whole number from 1 to ${max}`, of: z.int().min(1).max(max) });
-const bytes = (min: string, max: string) => ({ form: `a size from ${min} to ${max}`, of: size(min, max) });
+function kind<const S extends v.GenericSchema>(form: string, takes: KeyNote['takes'], of: S): Kind<S> {
+  return { form, takes, of };
+}
 
-const authority = z.strictObject({
+const ttl = (min: string, max: string) => kind(`a duration from ${min} to ${max}`, 'text', duration(min, max));
+const svidTtl = ttl(MIN_SVID_TTL, '7d');
+const authorityTtl = ttl('10s', '36500d');
+const flag = kind('true or false', 'boolean', v.boolean());
+const path = kind('a path', 'path', filePath);
+const choice = <const V extends readonly string[]>(...values: V) =>
+  kind(values.length === 1 ? values.join('') : `one of ${values.join(', ')}`, 'text', v.picklist(values));
+const count = (max: number) =>
+  kind(`a whole number from 1 to ${max}`, 'number', v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max)));
+const bytes = (min: string, max: string) => kind(`a size from ${min} to ${max}`, 'text', size(min, max));
+
+const authority = mapping({
   type: key(
     choice('local'),
     'local',
@@ -79,9 +85,10 @@ const authority = z.strictObject({
   ),
 });
 
-const unix = z.strictObject({
+const unix = mapping({
   path: key(
-    { form: 'true, false or any', of: z.union([z.boolean(), z.literal('any')]) },
+    // The text stays text where none of the two words is meant.
+    kind('true, false or any', 'boolean', v.union([v.boolean(), v.literal('any')])),
     true,
     'restart',
     'Whether there are `unix:path` selectors. `true`: of an executable that is the very file which the path names for the agent. `any`: of whatever path the process shows, which any user can forge in a mount namespace of his own.',
@@ -95,12 +102,12 @@ const unix = z.strictObject({
   ),
 });
 
-const defaults = z.strictObject({
+const defaults = mapping({
   x509_svid_ttl: key(svidTtl, '1h', 'reload', 'How long an X.509-SVID is valid unless its entry says otherwise.'),
   jwt_svid_ttl: key(svidTtl, '5m', 'reload', 'How long a JWT-SVID is valid unless its entry says otherwise.'),
 });
 
-const policy = z.strictObject({
+const policy = mapping({
   max_x509_svid_ttl: key(
     svidTtl,
     '24h',
@@ -117,7 +124,7 @@ const policy = z.strictObject({
   require_owner: key(flag, false, 'reload', 'Whether an entry without `owner` is refused.'),
 });
 
-const peer = z.strictObject({
+const peer = mapping({
   require_pidfd: key(
     flag,
     false,
@@ -134,22 +141,26 @@ const peer = z.strictObject({
   max_calls_per_connection: key(count(100_000), 256, 'reload', 'The most calls under way on one connection.'),
   max_attestations: key(count(10_000), 64, 'reload', 'The most attestations under way at a time.'),
   preface_timeout: key(
-    { form: 'a duration from 100ms to 10m', of: duration('100ms', '10m') },
+    ttl('100ms', '10m'),
     '10s',
     'reload',
     'How long a new connection may take to send the HTTP/2 preface.',
   ),
   max_header_size: key(bytes('1KiB', '1MiB'), '16KiB', 'reload', 'The most header bytes of one request.'),
-  max_message_size: key(bytes('1KiB', '4MiB'), '64KiB', 'reload', 'The largest message that is taken from a client.'),
+  max_message_size: key(bytes('1KiB', '4MiB'), '64KiB', 'restart', 'The largest message that is taken from a client.'),
 });
 
 /** The configuration file. Keys stand in the order of the reference. */
-export const configSchema = z.strictObject({
-  trust_domain: trustDomain.register(keyNotes, {
-    form: 'the name of a trust domain',
-    says: 'The trust domain of every identity that this agent issues.',
-    change: 'restart',
-  }),
+export const configSchema = mapping({
+  trust_domain: v.pipe(
+    trustDomain,
+    v.metadata({
+      form: 'the name of a trust domain',
+      takes: 'text',
+      says: 'The trust domain of every identity that this agent issues.',
+      change: 'restart',
+    } satisfies KeyNote),
+  ),
   socket: key(
     path,
     '/run/mayfly/api.sock',
@@ -169,28 +180,29 @@ export const configSchema = z.strictObject({
     'reload',
     'The least important lines that are logged.',
   ),
-  authority: authority.prefault({}),
+  authority: v.optional(authority, {}),
   svid_key_type: key(choice('ec-p256', 'ec-p384', 'rsa-2048'), 'ec-p256', 'reload', 'The keys of X.509-SVIDs.'),
   entries: key(
-    { form: 'a list of paths and globs', of: z.array(glob).max(1000) },
+    kind('a list of paths and globs', 'list', list(glob, 0, 1000)),
     ['entries/*.yaml'],
     'reload',
     'The entry files. A path without a wildcard has to exist.',
   ),
   bundles: key(
-    {
-      form: 'a list of trust_domain and file',
-      of: z.array(z.strictObject({ trust_domain: trustDomain, file: filePath })).max(1000),
-    },
+    kind(
+      'a list of trust_domain and file',
+      'list',
+      list(mapping({ trust_domain: trustDomain, file: filePath }), 0, 1000),
+    ),
     [],
     'reload',
     'The bundles of other trust domains, each a SPIFFE bundle file. Not the own trust domain, and none twice.',
   ),
-  attestors: z.strictObject({ unix: unix.prefault({}) }).prefault({}),
-  defaults: defaults.prefault({}),
-  policy: policy.prefault({}),
-  peer: peer.prefault({}),
+  attestors: v.optional(mapping({ unix: v.optional(unix, {}) }), {}),
+  defaults: v.optional(defaults, {}),
+  policy: v.optional(policy, {}),
+  peer: v.optional(peer, {}),
 });
 
 /** A checked configuration file by its own names; durations in milliseconds, sizes in bytes, paths as they are written. */
-export type ConfigDocument = z.output<typeof configSchema>;
+export type ConfigDocument = v.InferOutput<typeof configSchema>;

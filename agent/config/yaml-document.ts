@@ -1,8 +1,8 @@
-import type { z } from 'zod';
+import type * as v from 'valibot';
 import { type DocumentPath, formatPath, InvalidConfig, type Problem } from './problem.ts';
 import { check } from './schema-problems.ts';
 import { readTextFile } from './text-file.ts';
-import { readTree } from './yaml-tree.ts';
+import { readLongTree, readTree, type YamlTree } from './yaml-tree.ts';
 
 /** What a schema made of a YAML text, and where in the text each value stands. */
 export interface YamlDocument<T> {
@@ -21,8 +21,45 @@ export interface YamlDocument<T> {
  * @param file its name, for messages
  * @throws InvalidConfig
  */
-export function parseDocument<S extends z.ZodType>(file: string, text: string, schema: S): YamlDocument<z.output<S>> {
-  const tree = readTree(file, text);
+export function parseDocument<S extends v.GenericSchema>(
+  file: string,
+  text: string,
+  schema: S,
+): YamlDocument<v.InferOutput<S>> {
+  return toDocument(file, readTree(file, text), schema);
+}
+
+/**
+ * {@link parseDocument} for texts of megabytes: others have their turn meanwhile (see `readLongTree`).
+ *
+ * @throws InvalidConfig
+ */
+export async function parseLongDocument<S extends v.GenericSchema>(
+  file: string,
+  text: string,
+  schema: S,
+): Promise<YamlDocument<v.InferOutput<S>>> {
+  return toDocument(file, await readLongTree(file, text), schema);
+}
+
+/**
+ * {@link parseLongDocument} of a regular file of at most `maxBytes`.
+ *
+ * @throws InvalidConfig also when the file is missing, may not be read or is no regular file (see `readTextFile`)
+ */
+export async function readDocument<S extends v.GenericSchema>(
+  path: string,
+  schema: S,
+  maxBytes: number,
+): Promise<YamlDocument<v.InferOutput<S>>> {
+  return parseLongDocument(path, await readTextFile(path, maxBytes), schema);
+}
+
+function toDocument<S extends v.GenericSchema>(
+  file: string,
+  tree: YamlTree,
+  schema: S,
+): YamlDocument<v.InferOutput<S>> {
   const result = check(schema, tree.value, tree);
   if ('problems' in result) throw new InvalidConfig(result.problems);
   return {
@@ -31,17 +68,4 @@ export function parseDocument<S extends z.ZodType>(file: string, text: string, s
     lineOf: (path) => tree.placeOf(path).line ?? 1,
     problem: (path, message) => ({ ...tree.placeOf(path), path: formatPath(path), message }),
   };
-}
-
-/**
- * {@link parseDocument} of a regular file of at most `maxBytes`.
- *
- * @throws InvalidConfig also when the file is missing, may not be read or is no regular file (see `readTextFile`)
- */
-export async function readDocument<S extends z.ZodType>(
-  path: string,
-  schema: S,
-  maxBytes: number,
-): Promise<YamlDocument<z.output<S>>> {
-  return parseDocument(path, await readTextFile(path, maxBytes), schema);
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import {
   Composer,
   type Document,
@@ -28,6 +29,9 @@ export interface YamlTree {
 // The composer recurses: a few thousand levels take the whole process down, not just the parse.
 const MAX_DEPTH = 64;
 
+// A few milliseconds' worth.
+const TOKENS_IN_A_TURN = 5000;
+
 /**
  * Reads one YAML 1.2 document of the core schema. What makes YAML surprising is refused: tabs as indentation, duplicate keys, keys
  * that are no text, anchors, aliases and merge keys (a few lines of them are gigabytes of values), tags, directives, a second
@@ -37,18 +41,42 @@ const MAX_DEPTH = 64;
  * @throws InvalidConfig with all of them
  */
 export function readTree(file: string, text: string): YamlTree {
+  const turns = reading(file, text);
+  for (;;) {
+    const turn = turns.next();
+    if (turn.done === true) return turn.value;
+  }
+}
+
+/**
+ * {@link readTree} for texts of megabytes, which take a second or more of the thread that serves everybody: whoever waits for it has
+ * his turn in between.
+ *
+ * @throws InvalidConfig as `readTree`
+ */
+export async function readLongTree(file: string, text: string): Promise<YamlTree> {
+  const turns = reading(file, text);
+  for (;;) {
+    const turn = turns.next();
+    if (turn.done === true) return turn.value;
+    await setImmediate();
+  }
+}
+
+function* reading(file: string, text: string): Generator<undefined, YamlTree> {
   const lines = new LineCounter();
   const problems: Problem[] = [];
   const placeAt = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
     return { source: file, line: Math.max(line, 1), column: Math.max(col, 1) };
   };
-  const reading: Reading = {
+  const context: Reading = {
     lines,
     refuse: (offset, path, message) => problems.push({ ...placeAt(offset), path: formatPath(path), message }),
   };
-  const document = compose(text, reading);
-  const value = plain(document?.contents, [], reading);
+  const document = yield* compose(text, context);
+  yield;
+  const value = plain(document?.contents, [], context);
   if (problems.length > 0) throw new InvalidConfig(problems);
 
   const place = (path: DocumentPath, key: boolean): Place => placeAt(offsetOf(document?.contents ?? null, path, key));
@@ -65,7 +93,7 @@ interface Reading {
   readonly refuse: (offset: number, path: DocumentPath, message: string) => void;
 }
 
-function compose(text: string, { lines, refuse }: Reading): Document | undefined {
+function* compose(text: string, { lines, refuse }: Reading): Generator<undefined, Document | undefined> {
   const parser = new Parser(lines.addNewLine);
   const composer = new Composer({
     prettyErrors: false,
@@ -76,7 +104,10 @@ function compose(text: string, { lines, refuse }: Reading): Document | undefined
   });
   const documents: Document[] = [];
   lines.addNewLine(0);
+  let tokens = 0;
   for (const lexeme of new Lexer().lex(text)) {
+    tokens += 1;
+    if (tokens % TOKENS_IN_A_TURN === 0) yield;
     for (const token of parser.next(lexeme)) documents.push(...(composer.next(token) as Iterable<Document>));
     if (parser.stack.length > MAX_DEPTH) {
       refuse(parser.offset, [], `is nested more than ${MAX_DEPTH} levels deep`);

@@ -76,6 +76,8 @@ export class Workload {
     try {
       const entitled = await this.#entitle();
       await this.refresh();
+      // What came to nothing may have been overtaken: by an entry that changed while its certificate was being signed.
+      if (this.#updates.x509.value === undefined) await this.#queued;
       if (this.#updates.x509.value === undefined) this.#failFirst(entitled);
       yield* this.#updates.x509.follow(signal);
     } finally {

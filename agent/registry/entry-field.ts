@@ -1,13 +1,5 @@
-import { z } from 'zod';
-import { show } from '../config/problem.ts';
-
-/** @param kind what it is, such that "must be …" reads well */
-function text(kind: string, test: (text: string) => string | undefined) {
-  return z.string({ error: kind }).superRefine((written, context) => {
-    const problem = test(written);
-    if (problem !== undefined) context.addIssue({ code: 'custom', message: `${show(written)} ${problem}` });
-  });
-}
+import * as v from 'valibot';
+import { text } from '../config/field.ts';
 
 /** The name of an entry: 1 to 255 of `A-Z a-z 0-9 . _ -`, as SPIRE allows it. */
 export const entryId = text('an entry id', (id) =>
@@ -29,18 +21,21 @@ const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 const MAX_DNS_NAME = 253;
 
 /** A DNS name for a certificate, in lower case; `*` may be the whole first label of three or more (RFC 6125 §6.4.3). */
-export const dnsName = text('a DNS name', dnsNameProblem).transform((name) => name.toLowerCase());
+export const dnsName = v.pipe(text('a DNS name', dnsNameProblem), v.toLowerCase());
 
 // RFC 3339 §5.6; a leap second is refused: no clock of this agent ever shows one.
 const DATE_TIME =
   /^(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))[Tt]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 /** A moment after RFC 3339, with its offset from UTC: milliseconds since the epoch. */
-export const rfc3339 = text('a date and time such as 2027-01-31T12:00:00Z', (written) =>
-  momentOf(written) === undefined
-    ? 'is no date and time; write it after RFC 3339, such as 2027-01-31T12:00:00Z'
-    : undefined,
-).transform((written) => momentOf(written) ?? Number.NaN);
+export const rfc3339 = v.pipe(
+  text('a date and time such as 2027-01-31T12:00:00Z', (written) =>
+    momentOf(written) === undefined
+      ? 'is no date and time; write it after RFC 3339, such as 2027-01-31T12:00:00Z'
+      : undefined,
+  ),
+  v.transform((written) => momentOf(written) ?? Number.NaN),
+);
 
 function lineProblem(line: string): string | undefined {
   if (Buffer.byteLength(line) > MAX_TEXT_BYTES) return `is longer than ${MAX_TEXT_BYTES} bytes`;

@@ -1,5 +1,5 @@
-import { z } from 'zod';
-import { duration, parsed, trustDomain } from '../config/field.ts';
+import * as v from 'valibot';
+import { duration, list, mapping, parsed, trustDomain } from '../config/field.ts';
 import type { Problem } from '../config/problem.ts';
 import { suggestion } from '../config/spelling.ts';
 import type { YamlDocument } from '../config/yaml-document.ts';
@@ -12,24 +12,24 @@ import { dnsName, entryId, hint, owner, rfc3339 } from './entry-field.ts';
 const ttl = duration('5s', '365d');
 
 /** One entry as it is written. */
-const entrySchema = z.strictObject({
+const entrySchema = mapping({
   id: entryId,
   spiffe_id: parsed(parseSpiffeId, 'a SPIFFE ID such as spiffe://example.org/payments'),
-  selectors: z.array(parsed(parseSelector, 'a selector such as unix:uid:1000')).min(1).max(100),
-  owner: owner.optional(),
-  x509_svid_ttl: ttl.optional(),
-  jwt_svid_ttl: ttl.optional(),
-  dns_names: z.array(dnsName).max(100).default([]),
-  hint: hint.default(''),
-  federates_with: z.array(trustDomain).max(100).default([]),
-  audiences: z.array(parsed(parseAudience, 'an audience')).min(1).max(1000).optional(),
-  expires_at: rfc3339.optional(),
+  selectors: list(parsed(parseSelector, 'a selector such as unix:uid:1000'), 1, 100),
+  owner: v.optional(owner),
+  x509_svid_ttl: v.optional(ttl),
+  jwt_svid_ttl: v.optional(ttl),
+  dns_names: v.optional(list(dnsName, 0, 100), []),
+  hint: v.optional(hint, ''),
+  federates_with: v.optional(list(trustDomain, 0, 100), []),
+  audiences: v.optional(list(parsed(parseAudience, 'an audience'), 1, 1000)),
+  expires_at: v.optional(rfc3339),
 });
 
 /** A file of entries: `entries: [ … ]`. */
-export const entryFileSchema = z.strictObject({ entries: z.array(entrySchema) });
+export const entryFileSchema = mapping({ entries: v.array(entrySchema) });
 
-export type EntryFile = z.output<typeof entryFileSchema>;
+export type EntryFile = v.InferOutput<typeof entryFileSchema>;
 
 /** What entries must agree with beyond their own form. */
 export interface EntryRules {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { expandGlobs } from '../config/glob.ts';
 import { InvalidConfig, type Problem } from '../config/problem.ts';
 import { readTextFile } from '../config/text-file.ts';
-import { parseDocument } from '../config/yaml-document.ts';
+import { parseLongDocument } from '../config/yaml-document.ts';
 import type { Entry } from './entry.ts';
 import { type EntryRules, entriesOf, entryFileSchema } from './entry-file.ts';
 import { EntryIndex } from './entry-index.ts';
@@ -16,6 +16,13 @@ interface KnownFile {
 interface ReadFile extends KnownFile {
   readonly file: string;
   readonly text: string;
+}
+
+/** An entry, by its index in its file, whose id another one before it has. */
+interface Duplicate {
+  readonly index: number;
+  readonly entry: Entry;
+  readonly other: Entry;
 }
 
 // Parsing runs on the one thread that serves everybody, at one or two megabytes a second.
@@ -43,11 +50,13 @@ export class EntryFiles {
     }
     const byId = new Map<string, Entry>();
     for (const file of files) {
+      const duplicates: Duplicate[] = [];
       for (const [index, entry] of file.entries.entries()) {
         const other = byId.get(entry.id);
         if (other === undefined) byId.set(entry.id, entry);
-        else problems.push(duplicate(file, index, entry, other));
+        else duplicates.push({ index, entry, other });
       }
+      if (duplicates.length > 0) problems.push(...(await problemsOf(duplicates, file)));
     }
     if (problems.length > 0) throw new InvalidConfig(problems);
     this.#known = new Map(files.map(({ file, digest, entries }) => [file, { digest, entries }]));
@@ -61,13 +70,16 @@ export class EntryFiles {
     const digest = createHash('sha256').update(`${checkedBy}\n${text}`).digest('hex');
     const known = this.#known.get(file);
     if (known?.digest === digest) return { file, text, digest, entries: known.entries };
-    const { entries, problems } = entriesOf(parseDocument(file, text, entryFileSchema), rules);
+    const { entries, problems } = entriesOf(await parseLongDocument(file, text, entryFileSchema), rules);
     if (problems.length > 0) throw new InvalidConfig(problems);
     return { file, text, digest, entries };
   }
 }
 
-function duplicate({ file, text }: ReadFile, index: number, entry: Entry, other: Entry): Problem {
-  const document = parseDocument(file, text, entryFileSchema);
-  return document.problem(['entries', index, 'id'], `${entry.id} is the id of ${other.source} too; rename one of them`);
+/** Read once more for the places, which nobody keeps for the files that are good. */
+async function problemsOf(duplicates: readonly Duplicate[], { file, text }: ReadFile): Promise<readonly Problem[]> {
+  const document = await parseLongDocument(file, text, entryFileSchema);
+  return duplicates.map(({ index, entry, other }) =>
+    document.problem(['entries', index, 'id'], `${entry.id} is the id of ${other.source} too; rename one of them`),
+  );
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type {
   ConnectionInjector,
@@ -251,9 +252,12 @@ function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
-/** grpc-js gives a bidirectional handler one object for both directions. */
+/**
+ * grpc-js gives a bidirectional handler one object for both directions. Its own iterator destroys both when the client has said its
+ * last, and the status would never be sent.
+ */
 function requestsOf(call: unknown): AsyncIterable<unknown> {
-  return call as AsyncIterable<unknown>;
+  return (call as Readable).iterator({ destroyOnReturn: false });
 }
 
 /** Resolves when HTTP/2 has taken the message, which is when the client reads: a stream has one update under way at most. */

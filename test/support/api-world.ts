@@ -67,7 +67,12 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const directory = mkdtempSync(join(tmpdir(), 'mf-api-'));
   const clock = new ManualClock();
   const log = new MemoryLog();
-  const fault = { authority: false, attestation: undefined as 'fails' | 'hangs' | undefined };
+  const fault = {
+    authority: false,
+    attestation: undefined as 'fails' | 'hangs' | undefined,
+    /** Resolved by a test that has made attestation hang. */
+    attestationGoesOn: Promise.withResolvers<void>(),
+  };
   const local = LocalAuthority.open({
     trustDomain: parseTrustDomain('example.org'),
     dataDir: directory,
@@ -106,6 +111,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
           if (fault.attestation === undefined) return Promise.resolve([]);
           const { promise, resolve } = Promise.withResolvers<[]>();
           signal.addEventListener('abort', () => resolve([]), { once: true });
+          void fault.attestationGoesOn.promise.then(() => resolve([]));
           return promise;
         },
         shortcomings: () => [],
@@ -202,7 +208,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     /** The authority's private keys as they stand on the disk. */
     keysFile: () => readFileSync(join(directory, 'authority', 'keys.json'), 'utf8'),
     async close() {
-      fault.attestation = undefined;
+      fault.attestationGoesOn.resolve();
       for (const client of clients) client.close();
       listener.close();
       await server.drain(1000);

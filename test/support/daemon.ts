@@ -14,7 +14,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { DescMessage, DescMethodUnary } from '@bufbuild/protobuf';
 import { AgentClient } from '../../agent/cli/client.ts';
 import { Admin, type GetStatusResponse, type ListLeasesResponse_Lease as Lease } from '../../agent/gen/admin_pb.js';
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../agent/gen/health_pb.js';
@@ -189,11 +188,11 @@ export class Daemon implements AsyncDisposable {
   }
 
   status(): Promise<GetStatusResponse> {
-    return this.#ask(Admin.method.getStatus) as Promise<GetStatusResponse>;
+    return this.#operator().unary(Admin.method.getStatus, {});
   }
 
   async leases(): Promise<readonly Lease[]> {
-    const { leases } = await (this.#ask(Admin.method.listLeases) as Promise<{ leases: Lease[] }>);
+    const { leases } = await this.#operator().unary(Admin.method.listLeases, {});
     return leases;
   }
 
@@ -254,9 +253,9 @@ export class Daemon implements AsyncDisposable {
     await this.#exited;
   }
 
-  #ask<I extends DescMessage, O extends DescMessage>(method: DescMethodUnary<I, O>) {
+  #operator(): AgentClient {
     this.#admin ??= clientOf('admin', this.home.adminSocket);
-    return this.#admin.unary<DescMessage, O>(method, {});
+    return this.#admin;
   }
 }
 

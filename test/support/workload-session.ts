@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, type X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
@@ -32,7 +32,7 @@ export class WorkloadSession {
   }
 
   /** Commands: see the cases. `connection` is a name; each has a connection of its own. */
-  async obey([command, ...args]: readonly string[]): Promise<void> {
+  async obey([command = '', ...args]: readonly string[]): Promise<void> {
     switch (command) {
       case 'x509':
         return this.#follow('x509', METHODS.fetchX509SVID, args[0], (response) => this.#describe(response));

@@ -1,9 +1,10 @@
+import * as v from 'valibot';
 import { expect, test } from 'vitest';
 import { configKeys, configSections } from '../../../agent/config/keys.ts';
 import { RESERVED_VARIABLES, readOverrides, variableOf } from '../../../agent/config/overrides.ts';
 import { configSchema } from '../../../agent/config/schema.ts';
 
-const parsed = configSchema.parse({ trust_domain: 'example.org' });
+const parsed = v.parse(configSchema, { trust_domain: 'example.org' });
 
 function leaves(value: unknown, above: string): readonly string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [above];

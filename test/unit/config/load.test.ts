@@ -310,6 +310,12 @@ describe('overrides', () => {
   test('from the environment leave alone what is not for the agent', async () => {
     const env = {
       MAYFLY_CONFIG: '/etc/mayfly.yaml',
+      MAYFLY_SPIFFE_ID: 'spiffe://example.org/a',
+      MAYFLY_SERIAL: '01',
+      MAYFLY_NOT_AFTER: '2027-01-31T12:00:00Z',
+      MAYFLY_SVID_FILE: '/run/svid.pem',
+      MAYFLY_KEY_FILE: '/run/key.pem',
+      MAYFLY_BUNDLE_FILE: '/run/bundle.pem',
       MAYFLY_PORT: 'tcp://10.0.0.1:80',
       MAYFLY_PORT_80_TCP_ADDR: '10.0.0.1',
       MAYFLY_SERVICE_HOST: '10.0.0.1',

@@ -1,26 +1,23 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as v from 'valibot';
 import { afterAll, describe, expect, test } from 'vitest';
-import { z } from 'zod';
-import { duration, filePath, size } from '../../../agent/config/field.ts';
+import { duration, filePath, list, mapping, size } from '../../../agent/config/field.ts';
 import { InvalidConfig } from '../../../agent/config/problem.ts';
-import { parseDocument, readDocument } from '../../../agent/config/yaml-document.ts';
+import { parseDocument, parseLongDocument, readDocument } from '../../../agent/config/yaml-document.ts';
 import { MayflyError } from '../../../agent/kernel/errors.ts';
 
-const schema = z.strictObject({
-  name: z.string().optional(),
-  level: z.enum(['debug', 'info', 'warn']).optional(),
-  enabled: z.boolean().optional(),
-  path: z.union([z.boolean(), z.literal('any')]).optional(),
-  count: z.int().min(1).max(5).optional(),
-  ttl: duration('5s', '1h').optional(),
-  limit: size('1KiB', '1MiB').optional(),
-  file: filePath.optional(),
-  items: z
-    .array(z.strictObject({ id: z.string(), tags: z.array(z.string()).min(1).optional() }))
-    .max(2)
-    .optional(),
+const schema = mapping({
+  name: v.optional(v.string()),
+  level: v.optional(v.picklist(['debug', 'info', 'warn'])),
+  enabled: v.optional(v.boolean()),
+  path: v.optional(v.union([v.boolean(), v.literal('any')])),
+  count: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(5))),
+  ttl: v.optional(duration('5s', '1h')),
+  limit: v.optional(size('1KiB', '1MiB')),
+  file: v.optional(filePath),
+  items: v.optional(list(mapping({ id: v.string(), tags: v.optional(list(v.string(), 1, 1000)) }), 0, 2)),
 });
 
 function refusal(text: string): InvalidConfig {
@@ -205,5 +202,39 @@ describe('from a file', () => {
     expect(document.file).toBe(path);
     writeFileSync(path, 'count: 9\n');
     await expect(readDocument(path, schema, 100)).rejects.toThrow(`${path}:1:8: count: must be at most 5, found 9`);
+  });
+});
+
+describe('a long text', () => {
+  const names = Array.from({ length: 2500 }, (_, index) => `name-${index}`);
+  const long = list(mapping({ id: v.string() }), 0, names.length);
+  const text = names.map((name) => `- id: ${name}\n`).join('');
+
+  test('is read as a short one, with turns for others in between', async () => {
+    let turns = 0;
+    let waiting = setImmediate(function next() {
+      turns += 1;
+      waiting = setImmediate(next);
+    });
+    const document = await parseLongDocument('f.yaml', text, long);
+    clearImmediate(waiting);
+    expect(turns).toBeGreaterThan(3);
+    expect(document.value).toEqual(names.map((id) => ({ id })));
+    expect(document.lineOf([2499, 'id'])).toBe(2500);
+  });
+
+  test.each([
+    ['its syntax', `${text}- id: [`],
+    ['a value', text.replace('id: name-2000', 'ID: a')],
+    ['nothing in it', ''],
+  ])('is refused as a short one for %s', async (_, wrong) => {
+    let short: unknown;
+    try {
+      parseDocument('f.yaml', wrong, long);
+    } catch (error) {
+      short = error;
+    }
+    expect(short).toBeInstanceOf(InvalidConfig);
+    await expect(parseLongDocument('f.yaml', wrong, long)).rejects.toEqual(short);
   });
 });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { unixVocabulary } from '../../../agent/attest/unix-vocabulary.ts';
+import type { InvalidConfig } from '../../../agent/config/problem.ts';
 import { SystemClock } from '../../../agent/kernel/clock.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import type { EntrySet } from '../../../agent/registry/entry-set.ts';
@@ -102,6 +103,18 @@ describe('entry files', () => {
       code: 'INVALID_CONFIG',
       message: `${directory}/b.yaml:3:11: entries[1].id: y is the id of ${directory}/a.yaml:3 too; rename one of them`,
     });
+  });
+
+  it('that are a copy of another are told entry by entry', async () => {
+    const ids = Array.from({ length: 300 }, (_, index) => `e${index}`);
+    await write('a.yaml', fileOf(...ids));
+    await write('b.yaml', fileOf(...ids));
+    const refused: unknown = await open('*.yaml').catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'INVALID_CONFIG' });
+    const { problems } = refused as InvalidConfig;
+    expect(problems.map(({ source, line }) => [source, line])).toEqual(
+      ids.map((_, index) => [`${directory}/b.yaml`, index + 2]),
+    );
   });
 
   it('tell everything that is wrong in any of them', async () => {

@@ -144,7 +144,7 @@ describe('a handler', () => {
   });
 
   it('of a unary call that answers what cannot be encoded: INTERNAL, and the log has it', async () => {
-    doing.check = () => ({ status: 1.5 });
+    doing.check = () => ({ status: 1.5 as never });
     expect(await client.told(check, {})).toEqual(INTERNAL);
     expect(log.events).toEqual(['serve.failed']);
   });

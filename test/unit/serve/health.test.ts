@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../../agent/gen/health_pb.js';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld } from '../../support/api-world.ts';
@@ -66,26 +66,33 @@ describe('health', () => {
 
   it('keeps nothing on a stream’s signal while it waits', async () => {
     let listeners = 0;
-    const { addEventListener, removeEventListener } = AbortSignal.prototype;
-    AbortSignal.prototype.addEventListener = function add(...given: Parameters<typeof addEventListener>) {
+    const add = vi.spyOn(AbortSignal.prototype, 'addEventListener').mockImplementation(function count(
+      this: AbortSignal,
+      ...given: unknown[]
+    ) {
       listeners += 1;
-      addEventListener.apply(this, given);
-    };
-    AbortSignal.prototype.removeEventListener = function remove(...given: Parameters<typeof removeEventListener>) {
+      Reflect.apply(EventTarget.prototype.addEventListener, this, given);
+    });
+    const remove = vi.spyOn(AbortSignal.prototype, 'removeEventListener').mockImplementation(function count(
+      this: AbortSignal,
+      ...given: unknown[]
+    ) {
       listeners -= 1;
-      removeEventListener.apply(this, given);
-    };
+      Reflect.apply(EventTarget.prototype.removeEventListener, this, given);
+    });
     try {
       const stream = world.client.stream(watch, {}, terms);
       await stream.at(1);
       await world.clock.elapse(1000);
       const before = listeners;
+      expect(before).toBeGreaterThan(0);
       await world.clock.elapse(60_000);
       expect(listeners).toBe(before);
       stream.cancel();
       await until(() => world.server.calls === 0, 'the stream is over');
     } finally {
-      Object.assign(AbortSignal.prototype, { addEventListener, removeEventListener });
+      add.mockRestore();
+      remove.mockRestore();
     }
   });
 });

@@ -121,9 +121,8 @@ describe('a process that ends', () => {
     const streams = [fetchX509SVID, fetchX509Bundles, fetchJWTBundles].map((method) => world.client.stream(method, {}));
     await until(() => world.server.calls === 3, 'they are under way');
     const held = ownProcess();
-    world.fault.attestation = undefined;
     held.finish('exited');
-    await world.clock.elapse(5000);
+    world.fault.attestationGoesOn.resolve();
     expect(await Promise.all(streams.map((stream) => stream.ended))).toEqual(streams.map(() => NO_IDENTITY));
     await until(() => world.server.calls === 0, 'no call is left');
     expect(world.issuer.counts.x509).toBe(0);

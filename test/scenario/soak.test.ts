@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Daemon, endOf, Home, ownEntry, plainEnvironment } from '../support/daemon.ts';
+import type { Inventory } from '../support/inventory.ts';
+import { eventually, JsonLines } from '../support/json-lines.ts';
+import type { ShortSaid } from '../support/short-process.ts';
+import { WorkloadClient } from '../support/workload-client.ts';
+
+const PROGRAM = new URL('../support/short-process.ts', import.meta.url).pathname;
+const INVENTORY = new URL('../support/inventory.ts', import.meta.url).href;
+const COMPILE_CACHE = new URL('../../node_modules/.cache/mayfly-test', import.meta.url).pathname;
+
+const PROCESSES = 200;
+const AT_A_TIME = 8;
+
+// The shortest lifetimes that there are: an issuing CA is followed after five seconds, a root after twelve.
+const home = new Home(
+  undefined,
+  `authority: { ca_ttl: 10s, root_ttl: 24s, jwt_key_ttl: 15s }
+defaults: { x509_svid_ttl: 5s, jwt_svid_ttl: 5s }
+log_level: warn`,
+);
+let daemon: Daemon;
+const children = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  daemon = Daemon.launch(home, { node: ['--import', INVENTORY] });
+  // Its log tells only what is wrong.
+  await eventually('the agent serves', async () => (await daemon.healthy('').catch(() => false)) || undefined);
+  daemon.disconnect();
+});
+
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await daemon[Symbol.asyncDispose]();
+  home.remove();
+});
+
+/** One process that comes, fetches and goes. */
+async function comeAndGo(how: 'leave' | 'hang'): Promise<ShortSaid> {
+  const child = spawn(process.execPath, [PROGRAM, home.socket, how], {
+    env: { ...plainEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.add(child);
+  const lines = new JsonLines<ShortSaid>(child.stdout);
+  const ended = endOf(child);
+  try {
+    const said = await lines.first(() => true, 'an identity');
+    if (how === 'hang') child.kill('SIGKILL');
+    expect(await ended).toMatchObject({ stderr: '', ...(how === 'hang' ? { signal: 'SIGKILL' } : { code: 0 }) });
+    return said;
+  } finally {
+    child.kill('SIGKILL');
+    children.delete(child);
+  }
+}
+
+/** What the agent holds once nobody is connected any more, the test neither. */
+async function holdings() {
+  await eventually('all have been let go', async () => {
+    const { leases, peer } = await daemon.status();
+    const left = (leases?.live ?? 1) + (peer?.connections ?? 1) + (peer?.instances ?? 1) + (peer?.streams ?? 1);
+    return left === 0 ? true : undefined;
+  });
+  daemon.disconnect();
+  return eventually('no process is looked after', async () => {
+    const mark = daemon.log.mark;
+    daemon.signal('SIGUSR2');
+    const line: unknown = await daemon.logged('agent.inventory', mark);
+    const { objects, alarms } = line as Inventory;
+    if (alarms['peer/process'] !== undefined) return undefined;
+    // The authority's own depend on where in its rotation it is: it may be writing its keys at this moment.
+    const { 'authority/local': _, ...others } = alarms;
+    const descriptors = [...daemon.descriptors()].filter(([kind]) => !kind.includes('/authority'));
+    return { objects, alarms: others, descriptors: Object.fromEntries(descriptors) };
+  });
+}
+
+test('two hundred processes come and go while entries change and the CA rotates, and nothing is left of them', async () => {
+  // What is made at the first call only is no leak.
+  await comeAndGo('leave');
+  const before = await holdings();
+  expect(before.objects).toEqual({ Connection: 0, HeldProcess: 0, Workload: 0, Lease: 0 });
+
+  await using long = new WorkloadClient(home.socket);
+  await long.x509();
+  const stop = new AbortController();
+  const churn = (async () => {
+    for (let round = 1; !stop.signal.aborted; round += 1) {
+      home.replace(
+        'entries/own.yaml',
+        ownEntry('own', [`hint: round-${round}`, `dns_names: [ r${round % 3}.internal ]`]),
+      );
+      await long.update(({ hints }) => hints.includes(`round-${round}`), `the entry of round ${round}`);
+    }
+  })();
+
+  const said: ShortSaid[] = [];
+  let begun = 0;
+  const worker = async () => {
+    while (begun < PROCESSES) {
+      begun += 1;
+      said.push(await comeAndGo(begun % 4 === 0 ? 'hang' : 'leave'));
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  } finally {
+    stop.abort();
+    await churn;
+  }
+
+  expect(said).toHaveLength(PROCESSES);
+  expect(said.filter(({ verified, id }) => !verified || id !== 'spiffe://example.org/own')).toEqual([]);
+  expect(new Set(said.map(({ serial }) => serial)).size).toBe(PROCESSES);
+  // The CA has rotated under them, and so have the certificates of the one that stayed.
+  expect(new Set(said.map(({ issuer }) => issuer)).size).toBeGreaterThan(1);
+  const updates = long.said.all.filter(({ event }) => event === 'x509');
+  expect(updates.length).toBe(long.said.all.length);
+  const { leases, authority } = await daemon.status();
+  expect(leases?.live).toBe(1);
+  expect(authority?.keys.length).toBeGreaterThan(3);
+  expect(await long.end()).toBe(0);
+
+  const after = await holdings();
+  expect(after.descriptors).toEqual(before.descriptors);
+  expect(after.alarms).toEqual(before.alarms);
+  // A loop that waits for the next update keeps what it had in hand at the last: a few, however many there were.
+  expect(after.objects).toMatchObject({ Connection: 0, Lease: 0 });
+  expect(after.objects.Workload).toBeLessThan(AT_A_TIME);
+  expect(after.objects.HeldProcess).toBeLessThan(4 * AT_A_TIME);
+  expect(daemon.log.all.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([]);
+  expect((await daemon.stop()).code).toBe(0);
+}, 60_000);
