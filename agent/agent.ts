@@ -13,6 +13,7 @@ import { ServerReflection as ServerReflectionAlpha } from './gen/reflection_v1al
 import { SpiffeWorkloadAPI } from './gen/workload_pb.js';
 import type { Clock } from './kernel/clock.ts';
 import type { Log } from './kernel/log.ts';
+import { QuietLog } from './kernel/quiet-log.ts';
 import { Issuer } from './lease/issuer.ts';
 import { Leases } from './lease/leases.ts';
 import type { Caller } from './peer/callers.ts';
@@ -89,7 +90,8 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   const operatorInstances = stack.adopt(new Instances(exits, clock), (it) => it.close());
 
   const policy = new BuiltInPolicy(policyRules(config));
-  const issuer = new Issuer({ policy, authority, keyType: config.svidKeyType, clock, log });
+  const quiet = stack.adopt(new QuietLog(log, clock), (it) => it.close());
+  const issuer = new Issuer({ policy, authority, keyType: config.svidKeyType, clock, log: quiet });
   const leases = stack.adopt(
     new Leases({
       entitlement: new Entitlement(attestation, entries.latest, clock),
@@ -109,16 +111,15 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     of: (peer: string) => socket().callers.of(peer),
     enterCall: (caller: Caller) => caller.call(),
   });
-  const limits = { maxMessageSize: config.peer.maxMessageSize };
   const api = new GrpcServer(
     callersOf(() => listener),
-    limits,
-    log,
+    config.peer,
+    quiet,
   );
   const operators = new GrpcServer(
     callersOf(() => adminListener),
-    limits,
-    log,
+    config.peer,
+    quiet,
   );
   const reload = async () => {
     await source.reload();

@@ -138,7 +138,7 @@ const peer = mapping({
     'reload',
     'The most connections of one user. At most `peer.max_connections`.',
   ),
-  max_calls_per_connection: key(count(100_000), 256, 'reload', 'The most calls under way on one connection.'),
+  max_calls_per_connection: key(count(100_000), 256, 'restart', 'The most calls under way on one connection.'),
   max_attestations: key(count(10_000), 64, 'reload', 'The most attestations under way at a time.'),
   preface_timeout: key(
     ttl('100ms', '10m'),

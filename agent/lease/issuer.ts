@@ -169,7 +169,7 @@ export class Issuer {
       instance: attested.instance.key,
       entry: entry.id,
       spiffe_id: entry.spiffeId,
-      rule: refusal.rule,
+      reason: refusal.rule,
     });
     return new MayflyError('NO_IDENTITY', refusal.message);
   }

@@ -1,5 +1,6 @@
-import type { Alarm, Clock } from '../kernel/clock.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { Log, LogFields } from '../kernel/log.ts';
+import { QuietLog } from '../kernel/quiet-log.ts';
 import type { Unidentified } from './credentials.ts';
 
 /** Why something was refused before any work was done for it: a closed set, to count and to alert by. */
@@ -12,24 +13,13 @@ export type RefusalReason =
   | 'not-accepted'
   | 'first-request';
 
-// Whoever is refused may come back ten thousand times a second; the log takes one line of it in this time.
-const QUIET_MS = 10_000;
-
-interface Quiet {
-  readonly alarm: Alarm;
-  suppressed: number;
-}
-
 /** Counts what was refused, and logs it: the first of each reason at once, then what came since, as one line every ten seconds. */
 export class Refusals {
-  readonly #log: Log;
-  readonly #clock: Clock;
+  readonly #log: QuietLog;
   readonly #counts = new Map<RefusalReason, number>();
-  readonly #quiet = new Map<RefusalReason, Quiet>();
 
   constructor(log: Log, clock: Clock) {
-    this.#log = log;
-    this.#clock = clock;
+    this.#log = new QuietLog(log, clock);
   }
 
   /** How often each reason was given, for `status`; what never happened is not in it. */
@@ -39,23 +29,10 @@ export class Refusals {
 
   add(reason: RefusalReason, message: string, fields: LogFields = {}): void {
     this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
-    const quiet = this.#quiet.get(reason);
-    if (quiet === undefined) this.#say(reason, message, fields);
-    else quiet.suppressed += 1;
+    this.#log.warn('peer.refused', message, { reason, ...fields });
   }
 
   close(): void {
-    for (const { alarm } of this.#quiet.values()) alarm.cancel();
-    this.#quiet.clear();
-  }
-
-  #say(reason: RefusalReason, message: string, fields: LogFields): void {
-    this.#log.warn('peer.refused', message, { reason, ...fields });
-    const alarm = this.#clock.after(QUIET_MS, () => {
-      const suppressed = this.#quiet.get(reason)?.suppressed ?? 0;
-      this.#quiet.delete(reason);
-      if (suppressed > 0) this.#say(reason, `refused ${suppressed} more for the same reason`, { suppressed });
-    });
-    this.#quiet.set(reason, { alarm, suppressed: 0 });
+    this.#log.close();
   }
 }

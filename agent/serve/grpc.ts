@@ -10,7 +10,8 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
-import { MayflyError } from '../kernel/errors.ts';
+import type { ErrorCode } from '../kernel/errors.ts';
+import { isMayflyError, MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Encode } from './codec.ts';
 import { encoderOf, methodDefinition } from './codec.ts';
@@ -58,6 +59,8 @@ type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getPath' | 'getPeer' | '
 /** A call that is counted. Whoever ends it first answers it: its handler, or the agent that stops. */
 interface UnderWay<Caller> {
   readonly call: Call<Caller>;
+  /** Notes that the client was given something. */
+  readonly serve: () => void;
   /** Counts the call off. True the first time: it may be answered. */
   readonly end: () => boolean;
   /** Ends the call with an error's status. */
@@ -69,7 +72,12 @@ interface UnderWay<Caller> {
 export interface GrpcLimits {
   /** Bytes of one request. */
   readonly maxMessageSize: number;
+  /** What the caller source admits on one connection: HTTP/2's own limit is set above it. */
+  readonly maxCallsPerConnection: number;
 }
+
+// A call is counted when its request is there; this many more may be about to send theirs.
+const SPARE_STREAMS = 256;
 
 /**
  * A gRPC server on connections that somebody else has accepted, with protobuf-es messages. It counts calls and connections by
@@ -91,7 +99,7 @@ export class GrpcServer<Caller> {
       'grpc.enable_channelz': 0,
       'grpc.max_receive_message_length': limits.maxMessageSize,
       // Above what a connection may have under way: a client over HTTP/2's own limit waits in silence, ours tells it.
-      'grpc.max_concurrent_streams': 2 ** 16,
+      'grpc.max_concurrent_streams': limits.maxCallsPerConnection + SPARE_STREAMS,
     });
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   }
@@ -186,6 +194,7 @@ export class GrpcServer<Caller> {
           for await (const message of handler(bidi ? requestsOf(call) : call.request, under.call)) {
             if (signal.aborted) break;
             await written(call, encode(message), signal);
+            under.serve();
           }
           // A handler returns when its signal aborts; why it did is the call's status.
           if (signal.aborted) throw signal.reason;
@@ -201,7 +210,8 @@ export class GrpcServer<Caller> {
 
   /** What every call passes first: its caller is known and alive, and has not too many calls under way. */
   #begin(call: AnyCall, refuse: (refused: CallStatus) => void): UnderWay<Caller> | undefined {
-    const fail = (error: unknown) => refuse(this.#status(error, call.getPath()));
+    let served = false;
+    const fail = (error: unknown) => refuse(this.#status(error, call.getPath(), served));
     try {
       if (this.#drained !== undefined) throw stopping();
       const caller = this.#callers.of(call.getPeer());
@@ -209,6 +219,9 @@ export class GrpcServer<Caller> {
       const controller = new AbortController();
       const under: UnderWay<Caller> = {
         call: { caller, metadata: call.metadata, signal: controller.signal },
+        serve: () => {
+          served = true;
+        },
         end: () => {
           if (!this.#calls.delete(under)) return false;
           leaveCaller();
@@ -231,14 +244,38 @@ export class GrpcServer<Caller> {
     }
   }
 
-  #status(error: unknown, path: string): CallStatus {
+  /**
+   * The status for an error, and its line in the log, which says why to the operator alone.
+   *
+   * @param served whether the call was already given something: its end is then the way of things, and told elsewhere
+   */
+  #status(error: unknown, path: string, served: boolean): CallStatus {
     const told = statusOf(error);
-    if (told.code === status.INTERNAL)
+    const message = `${path}: ${asError(error).message}`;
+    if (told.code === status.INTERNAL) {
       this.#log.error('serve.failed', `${path} failed`, { path, error: asError(error) });
-    else
-      this.#log.debug('serve.refused', `${path}: ${error instanceof Error ? error.message : String(error)}`, { path });
+    } else if (served || error === CLIENT_GONE || !isMayflyError(error) || !WORTH_A_WARNING.has(error.code)) {
+      this.#log.debug('serve.refused', message, { path });
+    } else {
+      this.#log.warn('serve.refused', `${message}${causesOf(error)}`, { path, reason: error.code });
+    }
     return told;
   }
+}
+
+// The caller is told too little to help himself, and nobody else would know. The other errors are the caller's own mistakes.
+const WORTH_A_WARNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NO_IDENTITY',
+  'CALLER_UNKNOWN',
+  'ATTESTATION_FAILED',
+  'AUTHORITY_UNAVAILABLE',
+  'OVERLOADED',
+  'DISK_FULL',
+]);
+
+/** What is underneath an error, as the tail of its sentence. */
+function causesOf(error: Error): string {
+  return error.cause instanceof Error ? `: ${error.cause.message}${causesOf(error.cause)}` : '';
 }
 
 // Nobody is there to be told: one object for all spares a stack trace a call.

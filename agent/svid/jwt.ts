@@ -105,7 +105,9 @@ async function verify(token: string, authority: JwtAuthority, alg: string, audie
       currentDate: new Date(now),
       requiredClaims: ['exp'],
     });
-    const { iat } = payload;
+    const { exp, iat } = payload;
+    // JSON has numbers that are infinite once parsed, and infinity never passes.
+    if (!Number.isSafeInteger(Math.trunc(exp ?? Number.NaN))) throw invalid('token has a malformed exp');
     if (typeof iat === 'number' && iat > now / 1000 + LEEWAY_S) throw invalid('token was issued in the future (iat)');
     return payload;
   } catch (error) {

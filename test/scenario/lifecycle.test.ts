@@ -190,11 +190,15 @@ test('a certificate of ten seconds is replaced while it is valid, with a new key
   const before = await workload.update(() => true, 'the first update');
   expect(before.notAfter - before.notBefore).toBe(20_000);
   const after = await workload.update(({ serial }) => serial !== before.serial, 'a new certificate');
-  expect(Date.now()).toBeLessThan(before.notAfter);
+  // It is valid from ten seconds before it was made.
+  expect(after.notBefore + 10_000).toBeLessThan(before.notAfter);
   expect(after.ids).toEqual(['spiffe://example.org/short']);
   expect(after.key).not.toBe(before.key);
   expect(after.notAfter).toBeGreaterThan(before.notAfter);
   expect(after.roots).toBe(before.roots);
   expect(workload.said.all.map(({ event }) => event)).not.toContain('end');
-  expect(await rotating.daemon.leases()).toMatchObject([{ serial: after.serial, rotations: 1, renewalError: '' }]);
+  const [lease] = await rotating.daemon.leases();
+  expect(lease?.rotations).toBeGreaterThan(0);
+  expect(lease?.renewalError).toBe('');
+  await workload.update(({ serial }) => serial === lease?.serial, 'the certificate of the lease');
 });

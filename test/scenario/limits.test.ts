@@ -71,14 +71,11 @@ class Flood implements AsyncDisposable {
   }
 }
 
-/** How many descriptors the agent has open. */
-function open(): number {
-  return [...daemon.descriptors().values()].reduce((sum, count) => sum + count, 0);
-}
-
-/** Waits until the agent has no more open than `base`. */
+/** Waits until the agent has no more descriptors open than `base`. */
 function backTo(base: number): Promise<true> {
-  return eventually('the descriptors are given back', () => (open() <= base ? true : undefined));
+  return eventually('the descriptors are given back', async () =>
+    (await daemon.descriptors()) <= base ? true : undefined,
+  );
 }
 
 /** How long the caller's calls take while `busy`, in milliseconds, from the shortest to the longest. */
@@ -96,8 +93,7 @@ describe.skipIf(descriptorLimit < CONNECTIONS + 200)(
   'five thousand connections of one process (needs a limit of 5200 open files)',
   () => {
     test('are served up to the limit of its user, refused above it, and given back', async () => {
-      await daemon.status();
-      const base = open();
+      const base = await daemon.descriptors();
       await using flood = new Flood(home.socket);
       // One of the user's is the caller's.
       const admitted = OF_USER - 1;
@@ -135,7 +131,7 @@ describe.skipIf(descriptorLimit < CONNECTIONS + 200)(
     });
 
     test.skipIf(!isRoot)('do not keep other users out (needs root)', async () => {
-      const base = open();
+      const base = await daemon.descriptors();
       await using flood = new Flood(home.socket);
       await flood.tell(`open ${OF_USER + 100}`);
       await eventually('the user has all connections that he may have', async () => {
@@ -164,7 +160,7 @@ describe('a client is cut off and counted', () => {
   ];
   for (const [what, bytes] of cases) {
     test(what, async () => {
-      const base = open();
+      const base = await daemon.descriptors();
       const before = await daemon.refused('first-request');
       const socket = connect(home.socket);
       // In some cases the agent has closed before all was sent.
@@ -179,13 +175,13 @@ describe('a client is cut off and counted', () => {
 });
 
 test('a client that opens HTTP/2 and asks nothing for a while is served when it does', async () => {
-  const base = open();
+  const base = await daemon.descriptors();
   const start = performance.now();
   const session = connectHttp2('http://localhost', { createConnection: () => connect(home.socket) });
   await once(session, 'remoteSettings');
-  const connected = open();
+  const connected = await daemon.descriptors();
   // After a second the agent puts it behind a socket pair, where it can wait as long as it likes.
-  await eventually('it is set aside', () => (open() >= connected + 2 ? true : undefined));
+  await eventually('it is set aside', async () => ((await daemon.descriptors()) >= connected + 2 ? true : undefined));
   expect(performance.now() - start).toBeGreaterThan(900);
   expect((await daemon.status()).peer).toMatchObject({ connections: 2, streams: 1 });
   const stream = session.request({

@@ -143,7 +143,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     random: () => 0.5,
   });
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
-  const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024 }, log);
+  const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
   const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
   const state = new Map([
     ['', true],

@@ -7,7 +7,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -209,14 +208,10 @@ export class Daemon implements AsyncDisposable {
     return Number(peer?.refused[reason] ?? 0);
   }
 
-  /** What the process has open, by kind: `socket`, `anon_inode:[pidfd]`, or the path of a file. */
-  descriptors(): Map<string, number> {
-    const kinds = new Map<string, number>();
-    for (const fd of readdirSync(`/proc/${this.pid}/fd`)) {
-      const kind = kindOf(`/proc/${this.pid}/fd/${fd}`);
-      if (kind !== undefined) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-    }
-    return kinds;
+  /** How many descriptors it has open. */
+  async descriptors(): Promise<number> {
+    const { resources } = await this.status();
+    return resources?.descriptors ?? 0;
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -311,13 +306,4 @@ export async function leasesGone(daemon: Daemon): Promise<number> {
 
 function clientOf(kind: 'api' | 'admin', path: string): AgentClient {
   return new AgentClient({ kind, path, from: 'the test' }, PATIENCE_MS, new SystemClock());
-}
-
-/** Sockets and pipes without their number; `undefined` for what was closed meanwhile. */
-function kindOf(link: string): string | undefined {
-  try {
-    return readlinkSync(link).replace(/^(socket|pipe):\[\d+\]$/, '$1');
-  } catch {
-    return undefined;
-  }
 }

@@ -108,11 +108,11 @@ describe('refusals', () => {
     expect(refusals.counts.get('exited')).toBe(1000);
     clock.advance(10_000);
     expect(log.lines.slice(2).map(({ message, fields }) => [message, fields])).toEqual([
-      ['refused 999 more for the same reason', { reason: 'exited', suppressed: 999 }],
+      ['999 more for the same reason', { reason: 'exited', suppressed: 999 }],
     ]);
     refusals.add('exited', 'again');
     clock.advance(10_000);
-    expect(log.lines.slice(3).map((line) => line.message)).toEqual(['refused 1 more for the same reason']);
+    expect(log.lines.slice(3).map((line) => line.message)).toEqual(['1 more for the same reason']);
     // Quiet again after ten seconds without any: nothing is left to say, and no alarm.
     clock.advance(10_000);
     expect(clock.alarms).toBe(0);

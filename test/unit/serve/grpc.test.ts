@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Health } from '../../../agent/gen/health_pb.js';
+import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../../agent/gen/health_pb.js';
 import { ServerReflection } from '../../../agent/gen/reflection_v1_pb.js';
 import { MayflyError } from '../../../agent/kernel/errors.ts';
 import type { Call, Handlers } from '../../../agent/serve/grpc.ts';
@@ -54,7 +54,7 @@ beforeEach(async () => {
       };
     },
   };
-  server = new GrpcServer(callers, { maxMessageSize: 1024 }, log);
+  server = new GrpcServer(callers, { maxMessageSize: 1024, maxCallsPerConnection: 256 }, log);
   server.add(Health, {
     check: (request, call) => doing.check?.(request, call) ?? {},
     list: () => ({}),
@@ -174,7 +174,7 @@ describe('a handler', () => {
 
   it('of a stream that returns ends it with OK', async () => {
     doing.watch = async function* () {
-      yield { status: 1 };
+      yield { status: ServingStatus.SERVING };
     };
     const stream = client.stream(watch, {});
     expect(await stream.ended).toEqual({ code: 'OK', details: 'OK' });

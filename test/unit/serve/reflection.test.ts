@@ -34,7 +34,8 @@ describe.each(['v1', 'v1alpha'] as const)('reflection %s', (version) => {
   /** The names of the files of an answer. */
   async function files(asked: Asked): Promise<readonly string[]> {
     const [answer] = await ask(asked);
-    if (answer?.messageResponse.case !== 'fileDescriptorResponse') throw new Error(`not found: ${JSON.stringify(asked)}`);
+    if (answer?.messageResponse.case !== 'fileDescriptorResponse')
+      throw new Error(`not found: ${JSON.stringify(asked)}`);
     const { fileDescriptorProto } = answer.messageResponse.value;
     return fileDescriptorProto.map((bytes: Uint8Array) => fromBinary(FileDescriptorProtoSchema, bytes).name);
   }

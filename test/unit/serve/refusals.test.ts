@@ -92,12 +92,12 @@ describe('a caller', () => {
     };
     expect(await world.client.told(fetchJWTSVID, { audience: ['a'] })).toEqual(NO_IDENTITY);
     expect(world.log.lines).toContainEqual({
-      level: 'debug',
+      level: 'warn',
       event: 'serve.refused',
       message: expect.stringMatching(
         /^\/SpiffeWorkloadAPI\/FetchJWTSVID: process \d+, which opened connection workload-\d+, has exited$/,
       ),
-      fields: { path: '/SpiffeWorkloadAPI/FetchJWTSVID' },
+      fields: { path: '/SpiffeWorkloadAPI/FetchJWTSVID', reason: 'CALLER_UNKNOWN' },
     });
   });
 

@@ -1,3 +1,4 @@
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { describe, expect, test } from 'vitest';
@@ -10,7 +11,7 @@ import { verifyJwtSvid } from '../../../agent/svid/jwt.ts';
 import { JwtSigner } from '../../../agent/svid/jwt-signer.ts';
 import type { SigningKeyType } from '../../../agent/svid/signing-key.ts';
 import { generateSigningKey } from '../../../agent/svid/signing-key.ts';
-import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
+import type { JwtAuthority, TrustBundle } from '../../../agent/svid/trust-bundle.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const REPORTS = parseAudience('spiffe://example.org/reports');
@@ -99,6 +100,23 @@ describe('verification', () => {
       refused += 1;
     }
     expect(refused).toBe(token.length);
+  });
+
+  test('refuses a time of expiry that never comes', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const encode = (text: string) => Buffer.from(text).toString('base64url');
+    const claims = `{"sub":"spiffe://example.org/payments","aud":[${JSON.stringify(REPORTS)}],"exp":1e999}`;
+    const signed = `${encode('{"alg":"ES256","kid":"forever"}')}.${encode(claims)}`;
+    const signature = sign('sha256', Buffer.from(signed), { key: privateKey, dsaEncoding: 'ieee-p1363' });
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'forever', alg: 'ES256' } as JwtAuthority['jwk'];
+    const bundle = { ...frozen, jwtAuthorities: [{ kid: 'forever', jwk, expiresAt: undefined }] };
+    const verified = verifyJwtSvid(
+      `${signed}.${signature.toString('base64url')}`,
+      REPORTS,
+      new Map([[example, bundle]]),
+      NOW,
+    );
+    await expect(verified).rejects.toMatchObject({ code: 'TOKEN_INVALID', message: 'token has a malformed exp' });
   });
 
   test("does not let one trust domain's key speak for another", async () => {
