@@ -172,6 +172,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       instances,
       path: config.socket,
       mode: 0o777,
+      asked: (instance) => attestation.anticipate(instance),
       inject: (socket) => api.inject(socket),
     }),
     (it) => it.destroyAll(),

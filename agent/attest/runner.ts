@@ -39,6 +39,9 @@ interface Known {
   readonly until: number;
 }
 
+// Enough for processes that start now and then; a flood of them is worth no work ahead.
+const MOST_ANTICIPATED = 16;
+
 /** Asks all attestors about a process and joins what they say. Owns the attestors: it closes them. */
 export class AttestationRunner {
   readonly #tallies: readonly Tally[];
@@ -86,6 +89,14 @@ export class AttestationRunner {
     const run = this.#admit(instance).finally(() => this.#running.delete(instance));
     this.#running.set(instance, run);
     return run;
+  }
+
+  /**
+   * Begins to look at a process whose first call is on its way; that call joins in, and meets what goes wrong. While much is under
+   * way it is left to the call, which is admitted by number.
+   */
+  anticipate(instance: ProcessInstance): void {
+    if (this.running < MOST_ANTICIPATED) this.attest(instance).catch(() => undefined);
   }
 
   /** How many processes are being looked at. */

@@ -8,7 +8,8 @@ import { Admission, type AdmissionLimits } from './admission.ts';
 import { Callers } from './callers.ts';
 import { Connection } from './connection.ts';
 import { type Proof, readCredentials, type Unidentified } from './credentials.ts';
-import { awaitFirstRequest } from './http2/first-request.ts';
+import { awaitFirstRequest, type ReadyConnection } from './http2/first-request.ts';
+import type { ProcessInstance } from './instance.ts';
 import type { Instances } from './process.ts';
 import { Refusals } from './refusals.ts';
 import { type BoundSocket, bindSocketPath } from './socket-path.ts';
@@ -32,6 +33,11 @@ export interface ListenerOptions {
   readonly limits: PeerLimits;
   readonly log: Log;
   readonly clock: Clock;
+  /**
+   * Told who asks when a connection's first request is there, just before it is handed over: what that request will need can begin
+   * while HTTP/2 is set up. Connections that ask nothing are not told.
+   */
+  readonly asked?: (instance: ProcessInstance) => void;
   /** Takes a connection whose `remoteAddress` is the id under which `callers` knows it. It may close it; it is destroyed in any case. */
   readonly inject: (socket: Socket) => void;
 }
@@ -159,18 +165,19 @@ export class Listener {
     if (connection.over) return connection.destroy();
     const ready = await this.#firstRequest(socket, connection);
     if (ready === undefined) return connection.destroy();
-    connection.name(ready);
+    connection.name(ready.socket);
     if (connection.over) return connection.destroy();
-    this.#options.inject(ready);
+    // A rewritten one may not have asked anything yet.
+    if (!ready.rewritten) this.#options.asked?.(connection.caller.instance);
+    this.#options.inject(ready.socket);
   }
 
-  /** The socket to hand over, or `undefined` when the peer went away or was refused. */
-  async #firstRequest(socket: Socket, { caller }: Connection): Promise<Socket | undefined> {
+  /** What to hand over, or `undefined` when the peer went away or was refused. */
+  async #firstRequest(socket: Socket, { caller }: Connection): Promise<ReadyConnection | undefined> {
     const { prefaceTimeout, maxHeaderBytes } = this.#limits;
     const limits = { prefaceTimeout, maxHeaderBytes, idleBeforeRewriter: IDLE_BEFORE_REWRITER_MS };
     try {
-      const ready = await awaitFirstRequest(socket, limits, socketPair, this.#options.clock);
-      return ready?.socket;
+      return await awaitFirstRequest(socket, limits, socketPair, this.#options.clock);
     } catch (error) {
       this.refusals.add('first-request', messageOf(error), { pid: caller.instance.pid, uid: caller.instance.uid });
       return undefined;

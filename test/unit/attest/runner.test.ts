@@ -70,6 +70,34 @@ describe('attestation', () => {
     ]);
   });
 
+  it('that was begun ahead is joined by the call, and its failure is the call’s alone', async () => {
+    const unix = attestor('unix', says('unix:uid:1'));
+    const runner = new AttestationRunner([unix], { clock: new ManualClock() });
+    const instance = livingInstance();
+    runner.anticipate(instance);
+    expect(runner.running).toBe(1);
+    expect((await runner.attest(instance)).selectors.size).toBe(1);
+    expect(unix.runs).toBe(1);
+
+    unix.answer = () => Promise.reject(new Error('no telling'));
+    const other = livingInstance();
+    runner.anticipate(other);
+    await expect(runner.attest(other)).rejects.toMatchObject({ code: 'ATTESTATION_FAILED' });
+    expect(unix.runs).toBe(2);
+  });
+
+  it('is begun ahead for sixteen at a time, and no more', async () => {
+    const answer = Promise.withResolvers<readonly Selector[]>();
+    const unix = attestor('unix', () => answer.promise);
+    const runner = new AttestationRunner([unix], { clock: new ManualClock() });
+    const instances = Array.from({ length: 40 }, () => livingInstance());
+    for (const instance of instances) runner.anticipate(instance);
+    expect(runner.running).toBe(16);
+    answer.resolve([]);
+    await runner.attest(instances[39] ?? livingInstance());
+    expect(unix.runs).toBe(17);
+  });
+
   it('gives each attestor its deadline, and a late answer is thrown away', async () => {
     const clock = new ManualClock();
     const late = Promise.withResolvers<readonly Selector[]>();

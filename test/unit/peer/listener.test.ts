@@ -42,6 +42,7 @@ describe('a listener', () => {
   let listener: Listener;
   let path: string;
   let injected: string[];
+  let asked: string[];
   const clients: (ClientHttp2Session | Socket)[] = [];
   const sockets = descriptors(/socket|pidfd|pagemap/);
 
@@ -55,6 +56,7 @@ describe('a listener', () => {
       limits: { ...limits, ...over },
       log,
       clock,
+      asked: (instance) => asked.push(instance.key),
       inject: (socket) => {
         injected.push(String(socket.remoteAddress));
         server.emit('connection', socket);
@@ -66,6 +68,7 @@ describe('a listener', () => {
     path = join(processes.directory(), 'api.sock');
     chmodSync(dirname(path), 0o755);
     injected = [];
+    asked = [];
     instances = new Instances(watch, clock);
     // Answers with what a handler finds out about its caller.
     server = createServer();
@@ -147,6 +150,16 @@ describe('a listener', () => {
     expect(instances.size).toBe(0);
     expect(instance.end).toBeUndefined();
     expect(() => listener.callers.of(id)).toThrowError(expect.objectContaining({ code: 'CALLER_UNKNOWN' }));
+  });
+
+  test('tells who asks once for each connection with a first request, and of none that asks nothing', async () => {
+    await open();
+    const silent = http2();
+    await once(silent, 'remoteSettings');
+    await until(() => injected.length === 1, 'the silent connection is handed over behind the rewriter');
+    expect(asked).toEqual([]);
+    const [, key] = (await ask(http2())).split(' ');
+    expect(asked).toEqual([key]);
   });
 
   test('injects nothing of a client that connects and leaves', async () => {
