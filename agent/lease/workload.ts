@@ -43,6 +43,7 @@ export class Workload {
   #bundleFollowers = 0;
   #calls = 0;
   #alarm: Alarm | undefined;
+  #looking: Promise<Entitled> | undefined;
   #running: Promise<void> | undefined;
   #queued: Promise<void> | undefined;
   #ended: LeaseEnd | undefined;
@@ -160,14 +161,22 @@ export class Workload {
   /** What the process is entitled to, at a call. Strangers' calls are admitted by number; what is due for them later is not. */
   async #entitle(): Promise<Entitled> {
     this.#mustLast();
-    const entitled = this.#parts.entitlement.current(this.instance) ?? (await this.#admitted(() => this.#look()));
+    const entitled = this.#parts.entitlement.current(this.instance) ?? (await this.#lookAdmitted());
     const followed = this.#x509Followers + this.#bundleFollowers > 0;
     // A call has found the process entitled to something else than its streams were told.
     if (followed && this.#entries !== undefined && this.#entries !== entitled.entries) void this.refresh();
     return entitled;
   }
 
-  async #admitted<T>(work: () => Promise<T>): Promise<T> {
+  /** One look for all calls that come meanwhile, and one place taken: a process with a thousand streams is looked at once. */
+  #lookAdmitted(): Promise<Entitled> {
+    this.#looking ??= this.#admit(() => this.#look()).finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #admit<T>(work: () => Promise<T>): Promise<T> {
     const leave = this.#parts.admit();
     try {
       return await work();

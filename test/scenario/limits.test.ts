@@ -13,13 +13,14 @@ const FLOOD = new URL('../support/flood-process.ts', import.meta.url).pathname;
 const ALICE = 41_001;
 const CONNECTIONS = 5000;
 const OF_USER = 1000;
+const OF_CONNECTION = 8;
 
 /** How many descriptors a process of ours may have. */
 const descriptorLimit = Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
 
 const home = new Home(
   { 'own.yaml': ownEntry(), 'alice.yaml': entry('alice', [`unix:uid:${ALICE}`]) },
-  `peer: { max_connections_per_uid: ${OF_USER}, preface_timeout: 1s }`,
+  `peer: { max_connections_per_uid: ${OF_USER}, max_calls_per_connection: ${OF_CONNECTION}, preface_timeout: 1s }`,
 );
 let daemon: Daemon;
 /** A caller who has done nothing wrong, and is to notice nothing. */
@@ -172,6 +173,16 @@ describe('a client is cut off and counted', () => {
       expect((await latencies(() => false)).at(-1)).toBeLessThan(1000);
     });
   }
+});
+
+test('a call above the limit of its connection is refused, and those of other connections are not', async () => {
+  await using workload = new WorkloadClient(home.socket);
+  for (let call = 0; call < OF_CONNECTION; call += 1) await workload.x509('one');
+  const refused = await workload.tell('jwt audience one', 'jwt', 'refused');
+  expect(refused).toMatchObject({ event: 'refused', code: 'RESOURCE_EXHAUSTED' });
+  expect(await daemon.refused('too-many-calls')).toBe(1);
+  expect((await workload.tell('jwt audience two', 'jwt', 'refused')).event).toBe('jwt');
+  expect(workload.said.all.map(({ event }) => event)).not.toContain('end');
 });
 
 test('a client that opens HTTP/2 and asks nothing for a while is served when it does', async () => {

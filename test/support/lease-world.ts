@@ -83,6 +83,8 @@ export function leaseWorld(entries: readonly Entry[]) {
   set.set(new EntryIndex(entries));
   const federated = new Latest<ReadonlyMap<TrustDomain, TrustBundle>>();
   const attestations: ProcessInstance[] = [];
+  /** Attestations that calls asked for: under way, and ever. */
+  const admitted = { now: 0, total: 0 };
   const known = new WeakMap<ProcessInstance, { attested: Attested; until: number }>();
   const entitlement = new Entitlement(
     {
@@ -117,7 +119,13 @@ export function leaseWorld(entries: readonly Entry[]) {
     authority,
     federated,
     issuer,
-    admit: () => () => {},
+    admit: () => {
+      admitted.total += 1;
+      admitted.now += 1;
+      return () => {
+        admitted.now -= 1;
+      };
+    },
     clock,
     log: silent,
     random: () => 0.5,
@@ -127,6 +135,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     fault,
     minted,
     attestations,
+    admitted,
     federated,
     policy,
     issuer,

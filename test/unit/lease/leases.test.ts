@@ -44,6 +44,15 @@ describe('a certificate', () => {
     expect(minted).toHaveLength(1);
   });
 
+  it('takes one place among the attestations under way, however many streams the process opens', async () => {
+    const { leases, admitted } = world(entryOf('web'));
+    const one = livingInstance();
+    const streams = Array.from({ length: 500 }, () => follow((signal) => leases.of(one).x509(signal)));
+    expect(admitted).toEqual({ now: 1, total: 1 });
+    await Promise.all(streams.map((stream) => stream.at(1)));
+    expect(admitted).toEqual({ now: 0, total: 1 });
+  });
+
   it('is not made for a process that no entry matches', async () => {
     const { leases, minted } = world(entryOf('web'));
     const stream = follow((signal) => leases.of(livingInstance(7)).x509(signal));
