@@ -18,7 +18,6 @@ import type { Leases } from '../lease/leases.ts';
 import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import { jwksOf } from '../svid/jwks.ts';
-import { verifyJwtSvid } from '../svid/jwt.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { Call, Handlers } from './grpc.ts';
 
@@ -28,6 +27,9 @@ interface Identified {
 
 // A level of JSON is two or three of messages, and clients refuse what is nested a hundred messages deep.
 const MOST_LEVELS = 32;
+
+/** Loaded at the first validation: most agents never do one, and each start would pay for it. */
+const verification = () => import('../svid/jwt.ts');
 
 /** The SPIFFE Workload API: asks `lease/`, and translates. */
 export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof SpiffeWorkloadAPI, Identified> {
@@ -62,6 +64,7 @@ export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof Spiff
       if (request.svid === '') throw new MayflyError('SVID_MISSING', 'svid must be specified');
       const { own, federated } = await leases.of(call.caller.instance).verifiers();
       const bundles = new Map([own, ...federated].map((bundle) => [bundle.trustDomain, bundle]));
+      const { verifyJwtSvid } = await verification();
       const { id, claims } = await verifyJwtSvid(request.svid, audience, bundles, clock.now());
       if (isDeeper(claims, MOST_LEVELS)) {
         throw new MayflyError('TOKEN_INVALID', `token has claims nested more than ${MOST_LEVELS} levels deep`);
