@@ -7,7 +7,7 @@ import type { Entry } from '../registry/entry.ts';
 import type { JwtSvid, X509Svid } from './issuer.ts';
 import type { LeaseEnd, LeaseFailure } from './lease.ts';
 import { Lease } from './lease.ts';
-import type { LeaseParts } from './leases.ts';
+import type { LeaseParts } from './lease-parts.ts';
 import { retryDelay } from './rotation.ts';
 import type { Delivered } from './updates.ts';
 

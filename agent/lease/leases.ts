@@ -1,31 +1,10 @@
-import type { Authority } from '../authority/authority.ts';
-import type { Alarm, Clock } from '../kernel/clock.ts';
+import type { Alarm } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
-import type { Log } from '../kernel/log.ts';
-import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
-import type { Entitlement } from '../registry/entitlement.ts';
-import type { EntrySet } from '../registry/entry-set.ts';
-import type { TrustBundle } from '../svid/trust-bundle.ts';
-import type { Issuer } from './issuer.ts';
 import type { Lease, LeaseEnd } from './lease.ts';
+import type { LeaseParts } from './lease-parts.ts';
 import { Workload } from './workload.ts';
-
-/** What the stage hangs on. */
-export interface LeaseParts {
-  readonly entitlement: Entitlement;
-  readonly entries: Latest<EntrySet>;
-  readonly authority: Authority;
-  readonly federated: Latest<ReadonlyMap<TrustDomain, TrustBundle>>;
-  readonly issuer: Issuer;
-  /** Counts a caller's attestation in, returns how to count it out. @throws MayflyError `OVERLOADED` */
-  readonly admit: () => () => void;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** A number in [0, 1). */
-  readonly random: () => number;
-}
 
 // The wall clock is compared with the monotonic one this often; a difference that moved is a step or a suspend.
 const CLOCK_CHECK_MS = 1000;

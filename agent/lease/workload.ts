@@ -8,7 +8,7 @@ import type { Entry } from '../registry/entry.ts';
 import { Holdings } from './holdings.ts';
 import type { JwtSvid } from './issuer.ts';
 import type { Lease, LeaseEnd, LeaseFailure } from './lease.ts';
-import type { LeaseParts } from './leases.ts';
+import type { LeaseParts } from './lease-parts.ts';
 import { retryDelay } from './rotation.ts';
 import type { BundleUpdate, Delivered, X509Update } from './updates.ts';
 import { Updates } from './updates.ts';
