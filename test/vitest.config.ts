@@ -5,6 +5,7 @@ export default defineConfig({
     root: new URL('.', import.meta.url).pathname,
     include: ['unit/**/*.test.ts', 'scenario/**/*.test.ts'],
     pool: 'forks',
+    maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 20_000,
   },

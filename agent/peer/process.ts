@@ -113,6 +113,8 @@ export class Instances {
 
   #forget(released: HeldProcess): void {
     if (this.#byPid.get(released.pid) === released) this.#byPid.delete(released.pid);
+    // A round that is not gone on with would keep the last ones of it in memory.
+    if (this.size === 0) this.#round = undefined;
   }
 
   #lookLater(): void {

@@ -1,6 +1,7 @@
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Daemon, Home } from '../support/daemon.ts';
+import { Daemon } from '../support/daemon.ts';
+import { Home } from '../support/home.ts';
 
 const FEDERATED = join(import.meta.dirname, '..', 'vectors', 'bundle', 'valid.json');
 

@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
-import { Daemon, Home, mayfly, NOBODY, nobodyRuns } from '../support/daemon.ts';
+import { Daemon, mayfly, NOBODY, nobodyRuns } from '../support/daemon.ts';
+import { Home } from '../support/home.ts';
 import { isRoot } from '../support/processes.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 

@@ -3,7 +3,8 @@ import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writ
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { type Ended, endOf, entry, MAIN, mayfly, nobodyRuns, plainEnvironment, sentence } from '../support/daemon.ts';
+import { type Ended, endOf, MAIN, mayfly, nobodyRuns, plainEnvironment, sentence } from '../support/daemon.ts';
+import { entry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 
 /** A user who has no name on any machine. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Daemon, entry, Home, leasesGone, mayfly, ownEntry } from '../support/daemon.ts';
+import { Daemon, leasesGone, mayfly } from '../support/daemon.ts';
+import { entry, Home, ownEntry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { isRoot } from '../support/processes.ts';
 import { WorkloadClient } from '../support/workload-client.ts';

@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Daemon, entry, Home, ownEntry, plainEnvironment } from '../support/daemon.ts';
+import { Daemon, plainEnvironment } from '../support/daemon.ts';
+import { entry, Home, ownEntry } from '../support/home.ts';
 import { eventually, JsonLines } from '../support/json-lines.ts';
 import { isRoot } from '../support/processes.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
@@ -18,9 +19,11 @@ const OF_CONNECTION = 8;
 /** How many descriptors a process of ours may have. */
 const descriptorLimit = Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
 
+const LIMITS = `max_connections_per_uid: ${OF_USER}, max_calls_per_connection: ${OF_CONNECTION}`;
+
 const home = new Home(
   { 'own.yaml': ownEntry(), 'alice.yaml': entry('alice', [`unix:uid:${ALICE}`]) },
-  `peer: { max_connections_per_uid: ${OF_USER}, max_calls_per_connection: ${OF_CONNECTION}, preface_timeout: 1s }`,
+  `peer: { ${LIMITS} }`,
 );
 let daemon: Daemon;
 /** A caller who has done nothing wrong, and is to notice nothing. */
@@ -151,6 +154,12 @@ describe.skipIf(descriptorLimit < CONNECTIONS + 200)(
 );
 
 describe('a client is cut off and counted', () => {
+  beforeAll(async () => {
+    const mark = daemon.log.mark;
+    home.configure(`peer: { ${LIMITS}, preface_timeout: 1s }`);
+    await daemon.logged('config.reloaded', mark);
+  });
+
   const cases: readonly (readonly [what: string, bytes: string])[] = [
     ['that sends half a preface', 'PRI * HTTP/2.0\r\n'],
     ['that sends nothing', ''],

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeRoot } from '../../agent/authority/keys.ts';
 import { parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { formatBundle } from '../../agent/svid/bundle-json.ts';
-import { Daemon, entry, Home, mayfly, ownEntry } from '../support/daemon.ts';
+import { Daemon, mayfly } from '../support/daemon.ts';
+import { entry, Home, ownEntry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 

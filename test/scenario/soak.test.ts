@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Daemon, endOf, Home, ownEntry, plainEnvironment } from '../support/daemon.ts';
+import { Daemon, endOf, plainEnvironment } from '../support/daemon.ts';
+import { Home, ownEntry } from '../support/home.ts';
 import type { Inventory } from '../support/inventory.ts';
 import { eventually, JsonLines } from '../support/json-lines.ts';
 import type { ShortSaid } from '../support/short-process.ts';

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
-import { Daemon, endOf, Home, MAIN, plainEnvironment } from '../support/daemon.ts';
+import { Daemon, endOf, MAIN, plainEnvironment } from '../support/daemon.ts';
+import { Home } from '../support/home.ts';
 import { JsonLines } from '../support/json-lines.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 

@@ -96,7 +96,6 @@ describe('a secret', () => {
     const secret = new Secret(Buffer.from('hush'));
     const shown = [
       String(secret),
-      `${secret}`,
       JSON.stringify({ secret }),
       inspect({ secret }),
       inspect(secret, { showHidden: true }),
