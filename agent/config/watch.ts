@@ -8,7 +8,7 @@ import { type Survey, survey } from './glob.ts';
 export interface WatchOptions {
   readonly clock: Clock;
   readonly log: Log;
-  /** How long it must be quiet before a burst of events is told as one, in milliseconds; 75 unless said. */
+  /** How long it must be quiet before a burst of events is told as one, in milliseconds; 40 unless said. */
   readonly settle?: number;
 }
 
@@ -31,7 +31,7 @@ export function watchPaths(patterns: readonly string[], options: WatchOptions, o
   return new PathWatcher(patterns, options, onChange);
 }
 
-const SETTLE_MS = 75;
+const SETTLE_MS = 40;
 // What never falls quiet is told all the same, once in so many settling times.
 const LONGEST_BURST = 10;
 // A tree that changes faster than it can be watched is looked at again at the next event.
