@@ -7,6 +7,7 @@ import { SystemClock } from '../kernel/clock.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { exitNow, forbidDumps } from '../peer/system/hardening.ts';
+import { releaseStartUpMemory } from './start-up-memory.ts';
 
 export type LogLevel = Config['logLevel'];
 
@@ -48,6 +49,7 @@ export async function runDaemon({ sources, log, started }: DaemonOptions): Promi
   agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
   const watcher = reloadOnChange(config, [current.file], { clock, log });
   if (!end.told) started?.(current);
+  releaseStartUpMemory(clock);
 
   await end.asked;
   await watcher.close();

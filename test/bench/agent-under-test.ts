@@ -28,6 +28,10 @@ export async function startUntil(
 ): Promise<{ child: ChildProcess; startMs: number }> {
   const began = performance.now();
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  // Whatever ends the bench must not leave an agent behind.
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   let log = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     log = (log + chunk.toString()).slice(-4000);
