@@ -7,7 +7,7 @@ import type { Lease } from '../lease/lease.ts';
 import type { Leases } from '../lease/leases.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
-import type { Handlers } from './grpc.ts';
+import type { Handlers } from './handlers.ts';
 
 /** What the composition root lends to operators: everything that no single stage knows. */
 export interface AdminParts {

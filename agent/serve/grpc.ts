@@ -1,55 +1,21 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import type { DescService } from '@bufbuild/protobuf';
 import type {
   ConnectionInjector,
-  Metadata,
   MethodDefinition,
   ServerUnaryCall,
   ServerWritableStream,
   sendUnaryData,
 } from '@grpc/grpc-js';
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
-import type { ErrorCode } from '../kernel/errors.ts';
-import { isMayflyError, MayflyError } from '../kernel/errors.ts';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
+import { CallFailures, CLIENT_GONE } from './call-failures.ts';
 import type { Encode } from './codec.ts';
 import { encoderOf, methodDefinition } from './codec.ts';
+import type { Call, CallerSource, Handlers } from './handlers.ts';
 import type { CallStatus } from './status.ts';
-import { statusOf } from './status.ts';
-
-/** Leads from what gRPC knows of a connection to who opened it. */
-export interface CallerSource<Caller> {
-  /**
-   * @param peer the connection's id, as it was put on the socket
-   * @throws MayflyError `CALLER_UNKNOWN` when it is nobody's, or the process has ended
-   */
-  of(peer: string): Caller;
-  /** Counts a call of `caller` as under way; returns how to count it off. @throws MayflyError `OVER_LIMIT` */
-  enterCall(caller: Caller): () => void;
-}
-
-/** One call as a handler sees it. */
-export interface Call<Caller> {
-  readonly caller: Caller;
-  readonly metadata: Metadata;
-  /** Aborts when the client has gone, its deadline has passed, or the agent stops. */
-  readonly signal: AbortSignal;
-}
-
-/** A message to be sent: a shape to be encoded, or one encoded already, so that a thousand streams share one encoding. */
-export type Outgoing<M extends DescMessage> = MessageInitShape<M> | Uint8Array;
-
-type Handler<M extends DescMethod, Caller> = M['methodKind'] extends 'unary'
-  ? (request: MessageShape<M['input']>, call: Call<Caller>) => Outgoing<M['output']> | Promise<Outgoing<M['output']>>
-  : M['methodKind'] extends 'server_streaming'
-    ? (request: MessageShape<M['input']>, call: Call<Caller>) => AsyncIterable<Outgoing<M['output']>>
-    : (requests: AsyncIterable<MessageShape<M['input']>>, call: Call<Caller>) => AsyncIterable<Outgoing<M['output']>>;
-
-/** A handler for each method of a service, by its local name. */
-export type Handlers<S extends DescService, Caller> = {
-  readonly [Name in keyof S['method']]: Handler<S['method'][Name], Caller>;
-};
 
 // The erased forms with which calls are dispatched; `Handlers` has checked the shapes where a service is added.
 type AnyUnary<Caller> = (request: unknown, call: Call<Caller>) => Uint8Array | object | Promise<Uint8Array | object>;
@@ -87,14 +53,14 @@ export class GrpcServer<Caller> {
   readonly #server: Server;
   readonly #injector: ConnectionInjector;
   readonly #callers: CallerSource<Caller>;
-  readonly #log: Log;
+  readonly #failures: CallFailures;
   readonly #calls = new Set<UnderWay<Caller>>();
   readonly #sockets = new Map<Socket, Promise<void>>();
   #drained: Promise<void> | undefined;
 
   constructor(callers: CallerSource<Caller>, limits: GrpcLimits, log: Log) {
     this.#callers = callers;
-    this.#log = log;
+    this.#failures = new CallFailures(log);
     this.#server = new Server({
       'grpc.enable_channelz': 0,
       'grpc.max_receive_message_length': limits.maxMessageSize,
@@ -211,7 +177,7 @@ export class GrpcServer<Caller> {
   /** What every call passes first: its caller is known and alive, and has not too many calls under way. */
   #begin(call: AnyCall, refuse: (refused: CallStatus) => void): UnderWay<Caller> | undefined {
     let served = false;
-    const fail = (error: unknown) => refuse(this.#status(error, call.getPath(), served));
+    const fail = (error: unknown) => refuse(this.#failures.told(error, call.getPath(), served));
     try {
       if (this.#drained !== undefined) throw stopping();
       const caller = this.#callers.of(call.getPeer());
@@ -243,50 +209,10 @@ export class GrpcServer<Caller> {
       return undefined;
     }
   }
-
-  /**
-   * The status for an error, and its line in the log, which says why to the operator alone.
-   *
-   * @param served whether the call was already given something: its end is then the way of things, and told elsewhere
-   */
-  #status(error: unknown, path: string, served: boolean): CallStatus {
-    const told = statusOf(error);
-    const message = `${path}: ${asError(error).message}`;
-    if (told.code === status.INTERNAL) {
-      this.#log.error('serve.failed', `${path} failed`, { path, error: asError(error) });
-    } else if (served || error === CLIENT_GONE || !isMayflyError(error) || !WORTH_A_WARNING.has(error.code)) {
-      this.#log.debug('serve.refused', message, { path });
-    } else {
-      this.#log.warn('serve.refused', `${message}${causesOf(error)}`, { path, reason: error.code });
-    }
-    return told;
-  }
 }
-
-// The caller is told too little to help himself, and nobody else would know. The other errors are the caller's own mistakes.
-const WORTH_A_WARNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'NO_IDENTITY',
-  'CALLER_UNKNOWN',
-  'ATTESTATION_FAILED',
-  'AUTHORITY_UNAVAILABLE',
-  'OVERLOADED',
-  'DISK_FULL',
-]);
-
-/** What is underneath an error, as the tail of its sentence. */
-function causesOf(error: Error): string {
-  return error.cause instanceof Error ? `: ${error.cause.message}${causesOf(error.cause)}` : '';
-}
-
-// Nobody is there to be told: one object for all spares a stack trace a call.
-const CLIENT_GONE = new MayflyError('NO_IDENTITY', 'the client has gone');
 
 function stopping(): MayflyError {
   return new MayflyError('SHUTTING_DOWN', 'the agent is stopping');
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
 /**

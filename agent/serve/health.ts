@@ -3,7 +3,7 @@ import type { Health, HealthCheckResponseSchema } from '../gen/health_pb.js';
 import { HealthCheckResponse_ServingStatus as ServingStatus } from '../gen/health_pb.js';
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
-import type { Handlers } from './grpc.ts';
+import type { Handlers } from './handlers.ts';
 
 /** Whether each named part is well; the empty name is the agent as a whole. */
 export type HealthState = ReadonlyMap<string, boolean>;

@@ -8,7 +8,7 @@ import type {
   ServerReflectionResponseSchema,
 } from '../gen/reflection_v1_pb.js';
 import type { ServerReflection as ServerReflectionAlpha } from '../gen/reflection_v1alpha_pb.js';
-import type { Handlers } from './grpc.ts';
+import type { Handlers } from './handlers.ts';
 
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>['messageResponse']>;
 

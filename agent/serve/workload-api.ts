@@ -19,7 +19,7 @@ import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import { jwksOf } from '../svid/jwks.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
-import type { Call, Handlers } from './grpc.ts';
+import type { Call, Handlers } from './handlers.ts';
 
 interface Identified {
   readonly instance: ProcessInstance;

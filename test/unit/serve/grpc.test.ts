@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../../agent/gen/health_pb.js';
 import { ServerReflection } from '../../../agent/gen/reflection_v1_pb.js';
 import { MayflyError } from '../../../agent/kernel/errors.ts';
-import type { Call, Handlers } from '../../../agent/serve/grpc.ts';
 import { GrpcServer } from '../../../agent/serve/grpc.ts';
+import type { Call, Handlers } from '../../../agent/serve/handlers.ts';
 import { GrpcCaller } from '../../support/grpc-caller.ts';
 import {
   DATA,
