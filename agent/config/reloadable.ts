@@ -2,6 +2,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { messageOf } from '../kernel/errors.ts';
 import { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
+import { OneAtATime } from '../kernel/one-at-a-time.ts';
 
 /** How a reloadable thing stands, for `status` and health. Times in milliseconds since the epoch. */
 export interface ReloadState {
@@ -35,8 +36,7 @@ export class Reloadable<T> {
   /** The value in use. Ended by nobody: its followers stop by their own signal. */
   readonly latest = new Latest<T>();
   readonly #options: ReloadableOptions<T>;
-  #running: Promise<boolean> | undefined;
-  #next: Promise<boolean> | undefined;
+  readonly #loading = new OneAtATime(() => this.#attempt());
   #closed = false;
   #digest: string | undefined;
   #loadedAt = 0;
@@ -63,13 +63,7 @@ export class Reloadable<T> {
    * @returns false when the load failed, or after {@link close}
    */
   reload(): Promise<boolean> {
-    if (this.#closed) return Promise.resolve(false);
-    if (this.#running === undefined) return this.#run();
-    this.#next ??= this.#running.then(() => {
-      this.#next = undefined;
-      return this.#closed ? false : this.#run();
-    });
-    return this.#next;
+    return this.#closed ? Promise.resolve(false) : this.#loading.ask();
   }
 
   state(): ReloadState {
@@ -79,18 +73,11 @@ export class Reloadable<T> {
   /** Resolves when no load is under way and none will start. A load that is caught by it swaps nothing. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#next;
-    await this.#running;
-  }
-
-  #run(): Promise<boolean> {
-    this.#running = this.#attempt().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
+    await this.#loading.idle();
   }
 
   async #attempt(): Promise<boolean> {
+    if (this.#closed) return false;
     const { name, load, clock, log } = this.#options;
     try {
       const value = await load(this.latest.value);

@@ -1,6 +1,7 @@
 import type { Audiences } from '../kernel/audience.ts';
 import type { Alarm } from '../kernel/clock.ts';
 import { isMayflyError, MayflyError } from '../kernel/errors.ts';
+import { OneAtATime } from '../kernel/one-at-a-time.ts';
 import type { SpiffeId } from '../kernel/spiffe-id.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entitled } from '../registry/entitlement.ts';
@@ -44,8 +45,7 @@ export class Workload {
   #calls = 0;
   #alarm: Alarm | undefined;
   #looking: Promise<Entitled> | undefined;
-  #running: Promise<void> | undefined;
-  #queued: Promise<void> | undefined;
+  readonly #refreshing = new OneAtATime(() => this.#refreshOnce());
   #ended: LeaseEnd | undefined;
 
   constructor(instance: ProcessInstance, parts: LeaseParts, on: WorkloadEvents) {
@@ -78,7 +78,7 @@ export class Workload {
       const entitled = await this.#entitle();
       await this.refresh();
       // What came to nothing may have been overtaken: by an entry that changed while its certificate was being signed.
-      if (this.#updates.x509.value === undefined) await this.#queued;
+      if (this.#updates.x509.value === undefined) await this.#refreshing.next;
       if (this.#updates.x509.value === undefined) this.#failFirst(entitled);
       yield* this.#updates.x509.follow(signal);
     } finally {
@@ -203,17 +203,7 @@ export class Workload {
    * @throws never: what cannot be issued is retried, told in the log, and seen by those who wait for a first update
    */
   refresh(): Promise<void> {
-    if (this.#running === undefined) {
-      this.#running = this.#refreshOnce().finally(() => {
-        this.#running = undefined;
-      });
-      return this.#running;
-    }
-    this.#queued ??= this.#running.then(() => {
-      this.#queued = undefined;
-      return this.refresh();
-    });
-    return this.#queued;
+    return this.#refreshing.ask();
   }
 
   async #refreshOnce(): Promise<void> {
