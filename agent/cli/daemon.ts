@@ -49,9 +49,10 @@ export async function runDaemon({ sources, log, started }: DaemonOptions): Promi
   agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
   const watcher = reloadOnChange(config, [current.file], { clock, log });
   if (!end.told) started?.(current);
-  releaseStartUpMemory(clock);
+  const release = releaseStartUpMemory(clock);
 
   await end.asked;
+  release.cancel();
   await watcher.close();
   await agent.stop();
   await config.close();

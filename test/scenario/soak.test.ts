@@ -70,7 +70,8 @@ async function holdings() {
     daemon.signal('SIGUSR2');
     const line: unknown = await daemon.logged('agent.inventory', mark);
     const { objects, alarms, descriptors } = line as Inventory;
-    if (alarms['peer/process'] !== undefined) return undefined;
+    // The start's own work is over two seconds after it.
+    if (alarms['peer/process'] !== undefined || alarms['cli/start-up-memory'] !== undefined) return undefined;
     // The authority's own depend on where in its rotation it is: it may be writing its keys at this moment.
     const { 'authority/local': _, ...others } = alarms;
     const open = Object.entries(descriptors).filter(([kind]) => !kind.includes('/authority'));

@@ -54,9 +54,11 @@ describe('work that runs one at a time', () => {
     void oneAtATime.ask();
     void oneAtATime.ask();
     let idle = false;
-    const waited = oneAtATime.idle().then(() => {
+    const wait = async () => {
+      await oneAtATime.idle();
       idle = true;
-    });
+    };
+    const waited = wait();
     runs[0]?.resolve(1);
     await new Promise((resolve) => {
       setImmediate(resolve);

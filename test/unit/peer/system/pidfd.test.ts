@@ -90,8 +90,9 @@ describe('a signal in the middle of a call', () => {
       results.push(result);
       return result;
     });
-    // Interrupted after 100 ms, it was made once more and waited for its whole time.
-    expect(results).toEqual([-1, 0]);
+    // Interrupted after 100 ms, by the end of the shell perhaps once more, it was made again and waited for its whole time.
+    expect(results.length).toBeGreaterThan(1);
+    expect(results.slice(0, -1).every((result) => result === -1)).toBe(true);
     expect(last).toBe(0);
     expect(performance.now() - began).toBeGreaterThan(450);
     signal.kill();
