@@ -10,8 +10,6 @@ export interface RunnerOptions {
   readonly deadline?: number;
   /** For how long what was found is believed while the process lives unchanged, in milliseconds; 1 s unless said. */
   readonly ttl?: number;
-  /** Counts an attestation in and returns how to count it out; throws MayflyError `OVERLOADED` when too many are under way. */
-  readonly enter?: () => () => void;
 }
 
 /** How one attestor fares, for `status`. */
@@ -48,7 +46,6 @@ export class AttestationRunner {
   readonly #clock: Clock;
   readonly #deadline: number;
   readonly #ttl: number;
-  readonly #enter: () => () => void;
   readonly #known = new WeakMap<ProcessInstance, Known>();
   readonly #running = new Map<ProcessInstance, Promise<Attested>>();
   readonly #closing = new AbortController();
@@ -64,7 +61,6 @@ export class AttestationRunner {
     this.#clock = options.clock;
     this.#deadline = options.deadline ?? 5000;
     this.#ttl = options.ttl ?? 1000;
-    this.#enter = options.enter ?? (() => () => undefined);
   }
 
   /** What was found a moment ago of a process that still lives unchanged; `undefined` when it must be looked at again. */
@@ -79,14 +75,14 @@ export class AttestationRunner {
    * object, so that what others derive from it can be kept by its identity.
    *
    * @throws MayflyError `CALLER_UNKNOWN` when the process is over, `ATTESTATION_FAILED` when an attestor that should know it cannot
-   * tell, `SHUTTING_DOWN`, and what `enter` throws
+   * tell, `SHUTTING_DOWN`
    */
   attest(instance: ProcessInstance): Promise<Attested> {
     const current = this.current(instance);
     if (current !== undefined) return Promise.resolve(current);
     const running = this.#running.get(instance);
     if (running !== undefined) return running;
-    const run = this.#admit(instance).finally(() => this.#running.delete(instance));
+    const run = this.#look(instance).finally(() => this.#running.delete(instance));
     this.#running.set(instance, run);
     return run;
   }
@@ -122,17 +118,8 @@ export class AttestationRunner {
     await Promise.all(this.#tallies.map(({ attestor }) => attestor.close()));
   }
 
-  async #admit(instance: ProcessInstance): Promise<Attested> {
-    if (this.#closing.signal.aborted) throw shuttingDown();
-    const leave = this.#enter();
-    try {
-      return await this.#look(instance);
-    } finally {
-      leave();
-    }
-  }
-
   async #look(instance: ProcessInstance): Promise<Attested> {
+    if (this.#closing.signal.aborted) throw shuttingDown();
     assertAlive(instance);
     const start = this.#clock.monotonic();
     const outcomes = await Promise.allSettled(this.#tallies.map((tally) => this.#ask(tally, instance)));

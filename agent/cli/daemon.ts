@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { ConfigSources } from '../config/load.ts';
 import { reloadableConfig, reloadOnChange } from '../config/reload.ts';
 import { SystemClock } from '../kernel/clock.ts';
-import { messageOf } from '../kernel/errors.ts';
+import { asError, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { exitNow, forbidDumps } from '../peer/system/hardening.ts';
 import { releaseStartUpMemory } from './start-up-memory.ts';
@@ -86,8 +86,4 @@ function toldToEnd(log: Log): { readonly asked: Promise<void>; readonly told: bo
       return told;
     },
   };
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import type { ErrorCode } from '../kernel/errors.ts';
 import { isMayflyError, MayflyError } from '../kernel/errors.ts';
-import { sleep } from './sleep.ts';
+import { sleep } from '../kernel/sleep.ts';
 
 /** What happens to someone who follows a stream across the agent's restarts. */
 export type Followed<T> =

@@ -1,13 +1,13 @@
 import { SpiffeWorkloadAPI } from '../gen/workload_pb.js';
 import { isMayflyError } from '../kernel/errors.ts';
 import { Latest } from '../kernel/latest.ts';
+import { sleep } from '../kernel/sleep.ts';
 import type { AgentClient } from './client.ts';
 import { connectApi } from './client.ts';
 import type { Followed } from './follow.ts';
 import { follow } from './follow.ts';
 import { Hook } from './hook.ts';
 import type { Invocation } from './invocation.ts';
-import { sleep } from './sleep.ts';
 import { SvidFiles } from './svid-files.ts';
 import type { X509Context, X509Identity } from './x509-identity.ts';
 import { forgetKeys, keyPemOf, readX509Context, serialOf } from './x509-identity.ts';

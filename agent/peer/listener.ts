@@ -57,7 +57,6 @@ export class Listener {
   readonly #server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
   readonly #connections = new Set<Connection>();
   #limits: PeerLimits;
-  #resumed: PromiseWithResolvers<void> | undefined;
   #closed = false;
 
   /**
@@ -89,16 +88,6 @@ export class Listener {
   setLimits(limits: PeerLimits): void {
     this.#limits = limits;
     this.admission.setLimits(limits);
-  }
-
-  /** From now on connections are accepted, identified and counted, and wait unread until {@link resume}. */
-  pause(): void {
-    this.#resumed ??= Promise.withResolvers();
-  }
-
-  resume(): void {
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
   }
 
   /** Stops accepting and removes the socket's file. Connections stay as they are. May be called again. */
@@ -161,7 +150,6 @@ export class Listener {
   }
 
   async #handOver(socket: Socket, connection: Connection): Promise<void> {
-    if (this.#resumed !== undefined) await this.#resumed.promise;
     if (connection.over) return connection.destroy();
     const ready = await this.#firstRequest(socket, connection);
     if (ready === undefined) return connection.destroy();

@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import type { ErrorCode } from '../kernel/errors.ts';
-import { isMayflyError, MayflyError } from '../kernel/errors.ts';
+import { asError, isMayflyError, MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { CallStatus } from './status.ts';
 import { statusOf } from './status.ts';
@@ -48,8 +48,4 @@ export class CallFailures {
 /** What is underneath an error, as the tail of its sentence. */
 function causesOf(error: Error): string {
   return error.cause instanceof Error ? `: ${error.cause.message}${causesOf(error.cause)}` : '';
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

@@ -3,6 +3,7 @@ import type { Health, HealthCheckResponseSchema } from '../gen/health_pb.js';
 import { HealthCheckResponse_ServingStatus as ServingStatus } from '../gen/health_pb.js';
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
+import { sleep } from '../kernel/sleep.ts';
 import type { Handlers } from './handlers.ts';
 
 /** Whether each named part is well; the empty name is the agent as a whole. */
@@ -40,7 +41,7 @@ export function health(read: () => HealthState, clock: Clock): Handlers<typeof H
         const well = read().get(service);
         if (well !== undefined && well !== told) yield answer(well);
         told = well;
-        await pause(clock, signal);
+        await sleep(WATCH_MS, clock, signal);
       }
     },
   };
@@ -48,15 +49,4 @@ export function health(read: () => HealthState, clock: Clock): Handlers<typeof H
 
 function answer(well: boolean): Answer {
   return { status: well ? ServingStatus.SERVING : ServingStatus.NOT_SERVING };
-}
-
-/** Waits a moment, or less when `signal` aborts. Leaves nothing on the signal, which lives as long as the stream. */
-async function pause(clock: Clock, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const wake = () => resolve();
-  const alarm = clock.after(WATCH_MS, wake);
-  signal.addEventListener('abort', wake);
-  await promise;
-  signal.removeEventListener('abort', wake);
-  alarm.cancel();
 }

@@ -63,7 +63,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     clock,
     log: silent,
   });
-  const fault = { authority: false, attestation: undefined as MayflyError | undefined };
+  const fault = { admission: false, authority: false, attestation: undefined as MayflyError | undefined };
   const minted: IssuedX509[] = [];
   const authority: Authority = {
     bundle: local.bundle,
@@ -120,6 +120,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     federated,
     issuer,
     admit: () => {
+      if (fault.admission) throw new MayflyError('OVERLOADED', 'too many');
       admitted.total += 1;
       admitted.now += 1;
       return () => {

@@ -1,7 +1,7 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Attestor } from '../../../agent/attest/attestor.ts';
 import { AttestationRunner } from '../../../agent/attest/runner.ts';
-import { MayflyError } from '../../../agent/kernel/errors.ts';
+import type { MayflyError } from '../../../agent/kernel/errors.ts';
 import { parseSelector, type Selector } from '../../../agent/kernel/selector.ts';
 import type { ProcessInstance } from '../../../agent/peer/instance.ts';
 import { livingInstance } from '../../support/instance.ts';
@@ -202,29 +202,6 @@ describe('what was found', () => {
     await expect(runner.attest(instance)).rejects.toMatchObject({ code: 'ATTESTATION_FAILED' });
     unix.answer = says('unix:uid:1');
     expect((await runner.attest(instance)).selectors.size).toBe(1);
-  });
-});
-
-describe('the limit', () => {
-  it('is asked once for calls that share one look, and told when that is over', async () => {
-    const leave = vi.fn();
-    const enter = vi.fn(() => leave);
-    const runner = new AttestationRunner([attestor('unix', says('unix:uid:1'))], { clock: new ManualClock(), enter });
-    const instance = livingInstance();
-    await Promise.all([runner.attest(instance), runner.attest(instance)]);
-    await runner.attest(instance);
-    expect([enter.mock.calls.length, leave.mock.calls.length]).toEqual([1, 1]);
-  });
-
-  it('refuses before any attestor is asked', async () => {
-    const unix = attestor('unix', says('unix:uid:1'));
-    const enter = () => {
-      throw new MayflyError('OVERLOADED', 'too many');
-    };
-    const runner = new AttestationRunner([unix], { clock: new ManualClock(), enter });
-    await expect(runner.attest(livingInstance())).rejects.toMatchObject({ code: 'OVERLOADED' });
-    expect(unix.runs).toBe(0);
-    expect(runner.running).toBe(0);
   });
 });
 

@@ -53,6 +53,18 @@ describe('a certificate', () => {
     expect(admitted).toEqual({ now: 0, total: 1 });
   });
 
+  it('is not made, and the process not looked at, where there is no place among the attestations', async () => {
+    const { leases, attestations, clock, fault, minted } = world(entryOf('web'));
+    // The table has heard of its first entries by then, and looks at nobody because of them.
+    await clock.elapse(1);
+    fault.admission = true;
+    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    expect(await stream.ended).toMatchObject({ code: 'OVERLOADED' });
+    expect(attestations).toHaveLength(0);
+    expect(minted).toHaveLength(0);
+    expect(leases.workloads).toBe(0);
+  });
+
   it('is not made for a process that no entry matches', async () => {
     const { leases, minted } = world(entryOf('web'));
     const stream = follow((signal) => leases.of(livingInstance(7)).x509(signal));

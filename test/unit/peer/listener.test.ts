@@ -244,19 +244,6 @@ describe('a listener', () => {
     await peer.kill();
   });
 
-  test('that is paused lets who connects wait, and loses nobody', async () => {
-    await open();
-    listener.pause();
-    listener.pause();
-    const answers = Promise.all([ask(http2()), ask(http2())]);
-    await until(() => listener.connections === 2, 'both are accepted');
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(injected).toEqual([]);
-    listener.resume();
-    expect((await answers).length).toBe(2);
-    expect(injected.length).toBe(2);
-  });
-
   test('that is closed accepts nobody, and keeps serving who is there until they are cut', async () => {
     await open();
     const session = http2();
