@@ -14,7 +14,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
 
 /** What cannot go together, each with its reason. `config` has its paths resolved. */
 export function contradictions(config: ConfigDocument): readonly Contradiction[] {
-  return [...lifetimes(config), ...paths(config), ...limits(config), ...bundles(config)];
+  return [...lifetimes(config), ...paths(config), ...limits(config), ...ledger(config), ...bundles(config)];
 }
 
 function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<Contradiction> {
@@ -72,6 +72,27 @@ function* limits({ peer }: ConfigDocument): Generator<Contradiction> {
         ['peer', 'max_connections'],
       ],
       message: `peer.max_connections_per_uid (${peer.max_connections_per_uid}) is above peer.max_connections (${peer.max_connections}) and would never be reached; lower it`,
+    };
+  }
+}
+
+function* ledger({ ledger, revocation, defaults }: ConfigDocument): Generator<Contradiction> {
+  if (ledger.max_size < 4 * ledger.segment_size) {
+    yield {
+      paths: [
+        ['ledger', 'max_size'],
+        ['ledger', 'segment_size'],
+      ],
+      message: `ledger.max_size (${ledger.max_size} bytes) is less than four times ledger.segment_size (${ledger.segment_size} bytes), and the newest files are never removed; raise the one or lower the other`,
+    };
+  }
+  if (revocation.min_x509_svid_ttl > defaults.x509_svid_ttl) {
+    yield {
+      paths: [
+        ['revocation', 'min_x509_svid_ttl'],
+        ['defaults', 'x509_svid_ttl'],
+      ],
+      message: `revocation.min_x509_svid_ttl (${formatDuration(revocation.min_x509_svid_ttl)}) is above defaults.x509_svid_ttl (${formatDuration(defaults.x509_svid_ttl)}), so that nothing could be shortened; lower it`,
     };
   }
 }

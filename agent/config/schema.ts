@@ -124,6 +124,62 @@ const policy = mapping({
   require_owner: key(flag, false, 'reload', 'Whether an entry without `owner` is refused.'),
 });
 
+const revocation = mapping({
+  max_bytes: key(
+    bytes('4KiB', '2MiB'),
+    '128KiB',
+    'reload',
+    'The budget of the revocation lists. Where the deaths of short-lived processes would outgrow it, the first certificates of their entries get shorter.',
+  ),
+  min_x509_svid_ttl: key(
+    svidTtl,
+    '10s',
+    'reload',
+    'No X.509-SVID gets shorter than this for the sake of the budget. At most `defaults.x509_svid_ttl`.',
+  ),
+  x509_svid_interval: key(
+    ttl('100ms', '1h'),
+    '1s',
+    'reload',
+    'How often at most followers of X.509-SVIDs are told of a change in the lists alone, since their clients reload files and TLS contexts. Followers of bundles are told at once.',
+  ),
+  max_push_rate: key(
+    bytes('64KiB', '1GiB'),
+    '32MiB',
+    'reload',
+    'How many bytes of lists are sent in a second, over all streams. The first change after a quiet time goes out at once.',
+  ),
+});
+
+const ledger = mapping({
+  sync: key(
+    choice('strict', 'relaxed'),
+    'strict',
+    'restart',
+    'What durable means before a certificate or token leaves the agent. `strict`: its record is on the disk; nothing is lost. `relaxed`: it is with the kernel; a crash of the machine, not of the agent, can lose the last seconds, and what was issued in them is neither known nor revoked afterwards.',
+  ),
+  segment_size: key(bytes('64KiB', '1GiB'), '16MiB', 'restart', 'When a file of the ledger is followed by the next.'),
+  checkpoint_interval: key(
+    ttl('1s', '7d'),
+    '1h',
+    'restart',
+    'How often the state is written down, signed, so that a start has less to read.',
+  ),
+  max_age: key(ttl('1h', '36500d'), '90d', 'restart', 'Files of the ledger whose last record is older are removed.'),
+  max_size: key(
+    bytes('1MiB', '1024GiB'),
+    '1GiB',
+    'restart',
+    'The oldest files of the ledger are removed above this size. At least four times `ledger.segment_size`.',
+  ),
+  reserve: key(
+    bytes('64KiB', '1GiB'),
+    '4MiB',
+    'restart',
+    'Room that is kept for the records of endings and revocations when the disk is full.',
+  ),
+});
+
 const peer = mapping({
   require_pidfd: key(
     flag,
@@ -173,7 +229,7 @@ export const configSchema = mapping({
     'restart',
     'The socket of status and administration, for the user whom the agent runs as. At most 107 bytes once resolved.',
   ),
-  data_dir: key(path, '/var/lib/mayfly', 'restart', "The authority's keys and bundle, for the agent alone."),
+  data_dir: key(path, '/var/lib/mayfly', 'restart', "The authority's keys and the ledger, for the agent alone."),
   log_level: key(
     choice('debug', 'info', 'warn', 'error'),
     'info',
@@ -201,6 +257,8 @@ export const configSchema = mapping({
   attestors: v.optional(mapping({ unix: v.optional(unix, {}) }), {}),
   defaults: v.optional(defaults, {}),
   policy: v.optional(policy, {}),
+  revocation: v.optional(revocation, {}),
+  ledger: v.optional(ledger, {}),
   peer: v.optional(peer, {}),
 });
 

@@ -95,6 +95,16 @@ export declare type GetStatusResponse = Message<"mayfly.admin.v1.GetStatusRespon
    * @generated from field: mayfly.admin.v1.GetStatusResponse.Resources resources = 13;
    */
   resources?: GetStatusResponse_Resources | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.GetStatusResponse.Revocation revocation = 14;
+   */
+  revocation?: GetStatusResponse_Revocation | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.GetStatusResponse.Ledger ledger = 15;
+   */
+  ledger?: GetStatusResponse_Ledger | undefined;
 };
 
 /**
@@ -135,6 +145,34 @@ export declare type GetStatusResponse_Peer = Message<"mayfly.admin.v1.GetStatusR
    * @generated from field: map<string, uint64> refused = 5;
    */
   refused: { [key: string]: bigint };
+
+  /**
+   * How an execve or a change of ids is noticed of processes that do not call: `process-connector` or `looks`.
+   *
+   * @generated from field: string watch = 6;
+   */
+  watch: string;
+
+  /**
+   * Why it is not the process connector; empty when it is.
+   *
+   * @generated from field: string watch_reason = 7;
+   */
+  watchReason: string;
+
+  /**
+   * How long the last look at all processes took, of one processor, and over how many of them, in percent of the time.
+   *
+   * @generated from field: double look_percent = 8;
+   */
+  lookPercent: number;
+
+  /**
+   * How often messages of the process connector were lost, each of them made good by a look at all processes.
+   *
+   * @generated from field: uint64 watch_losses = 9;
+   */
+  watchLosses: bigint;
 };
 
 /**
@@ -334,6 +372,267 @@ export declare type GetStatusResponse_Leases = Message<"mayfly.admin.v1.GetStatu
  * Use `create(GetStatusResponse_LeasesSchema)` to create a new message.
  */
 export declare const GetStatusResponse_LeasesSchema: GenMessage<GetStatusResponse_Leases>;
+
+/**
+ * @generated from message mayfly.admin.v1.GetStatusResponse.Revocation
+ */
+export declare type GetStatusResponse_Revocation = Message<"mayfly.admin.v1.GetStatusResponse.Revocation"> & {
+  /**
+   * Whether lists are given out.
+   *
+   * @generated from field: bool given_out = 1;
+   */
+  givenOut: boolean;
+
+  /**
+   * Why, or why not.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: repeated mayfly.admin.v1.GetStatusResponse.Revocation.List lists = 3;
+   */
+  lists: GetStatusResponse_Revocation_List[];
+
+  /**
+   * Certificates on the lists, and tokens on the denylist.
+   *
+   * @generated from field: uint32 certificates = 4;
+   */
+  certificates: number;
+
+  /**
+   * @generated from field: uint32 tokens = 5;
+   */
+  tokens: number;
+
+  /**
+   * The lists together, and their budget.
+   *
+   * @generated from field: uint64 bytes = 6;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 max_bytes = 7;
+   */
+  maxBytes: bigint;
+
+  /**
+   * @generated from field: uint64 pushes = 8;
+   */
+  pushes: bigint;
+
+  /**
+   * Milliseconds from the newest revocation to the list that has it.
+   *
+   * @generated from field: double last_delay_ms = 9;
+   */
+  lastDelayMs: number;
+
+  /**
+   * Entries whose first certificates are shortened for the sake of the budget.
+   *
+   * @generated from field: repeated mayfly.admin.v1.GetStatusResponse.Revocation.Lifetime lifetimes = 10;
+   */
+  lifetimes: GetStatusResponse_Revocation_Lifetime[];
+
+  /**
+   * Processes that are not given an identity again.
+   *
+   * @generated from field: uint32 barred = 11;
+   */
+  barred: number;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.GetStatusResponse.Revocation.
+ * Use `create(GetStatusResponse_RevocationSchema)` to create a new message.
+ */
+export declare const GetStatusResponse_RevocationSchema: GenMessage<GetStatusResponse_Revocation>;
+
+/**
+ * @generated from message mayfly.admin.v1.GetStatusResponse.Revocation.List
+ */
+export declare type GetStatusResponse_Revocation_List = Message<"mayfly.admin.v1.GetStatusResponse.Revocation.List"> & {
+  /**
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * @generated from field: string use = 2;
+   */
+  use: string;
+
+  /**
+   * @generated from field: uint64 number = 3;
+   */
+  number: bigint;
+
+  /**
+   * @generated from field: uint32 certificates = 4;
+   */
+  certificates: number;
+
+  /**
+   * @generated from field: uint64 bytes = 5;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp this_update = 6;
+   */
+  thisUpdate?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp next_update = 7;
+   */
+  nextUpdate?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.GetStatusResponse.Revocation.List.
+ * Use `create(GetStatusResponse_Revocation_ListSchema)` to create a new message.
+ */
+export declare const GetStatusResponse_Revocation_ListSchema: GenMessage<GetStatusResponse_Revocation_List>;
+
+/**
+ * @generated from message mayfly.admin.v1.GetStatusResponse.Revocation.Lifetime
+ */
+export declare type GetStatusResponse_Revocation_Lifetime = Message<"mayfly.admin.v1.GetStatusResponse.Revocation.Lifetime"> & {
+  /**
+   * @generated from field: string entry_id = 1;
+   */
+  entryId: string;
+
+  /**
+   * Of processes up to this age when they are given a certificate, in seconds; 0 for those that are given their first.
+   *
+   * @generated from field: double age = 2;
+   */
+  age: number;
+
+  /**
+   * @generated from field: double deaths_per_second = 3;
+   */
+  deathsPerSecond: number;
+
+  /**
+   * The lifetime that the budget leaves, in seconds.
+   *
+   * @generated from field: double lifetime = 4;
+   */
+  lifetime: number;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.GetStatusResponse.Revocation.Lifetime.
+ * Use `create(GetStatusResponse_Revocation_LifetimeSchema)` to create a new message.
+ */
+export declare const GetStatusResponse_Revocation_LifetimeSchema: GenMessage<GetStatusResponse_Revocation_Lifetime>;
+
+/**
+ * @generated from message mayfly.admin.v1.GetStatusResponse.Ledger
+ */
+export declare type GetStatusResponse_Ledger = Message<"mayfly.admin.v1.GetStatusResponse.Ledger"> & {
+  /**
+   * @generated from field: string directory = 1;
+   */
+  directory: string;
+
+  /**
+   * `SEQ:HASH` of the newest durable record.
+   *
+   * @generated from field: string head = 2;
+   */
+  head: string;
+
+  /**
+   * `strict` or `relaxed`.
+   *
+   * @generated from field: string sync = 3;
+   */
+  sync: string;
+
+  /**
+   * @generated from field: bool writable = 4;
+   */
+  writable: boolean;
+
+  /**
+   * Why it is not.
+   *
+   * @generated from field: string error = 5;
+   */
+  error: string;
+
+  /**
+   * Records that wait to be written.
+   *
+   * @generated from field: uint32 pending = 6;
+   */
+  pending: number;
+
+  /**
+   * @generated from field: double last_flush_ms = 7;
+   */
+  lastFlushMs: number;
+
+  /**
+   * Records of one flush, the last and on average.
+   *
+   * @generated from field: uint32 last_batch = 8;
+   */
+  lastBatch: number;
+
+  /**
+   * @generated from field: uint32 segments = 9;
+   */
+  segments: number;
+
+  /**
+   * @generated from field: uint64 bytes = 10;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp checkpoint_at = 11;
+   */
+  checkpointAt?: Timestamp | undefined;
+
+  /**
+   * The key that signs checkpoints: its RFC 7638 thumbprint.
+   *
+   * @generated from field: string key = 12;
+   */
+  key: string;
+
+  /**
+   * Leases that were taken over from the agent before, and those that were revoked since their processes were gone.
+   *
+   * @generated from field: uint32 adopted = 13;
+   */
+  adopted: number;
+
+  /**
+   * @generated from field: uint32 revoked_at_start = 14;
+   */
+  revokedAtStart: number;
+
+  /**
+   * @generated from field: string use_head = 15;
+   */
+  useHead: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.GetStatusResponse.Ledger.
+ * Use `create(GetStatusResponse_LedgerSchema)` to create a new message.
+ */
+export declare const GetStatusResponse_LedgerSchema: GenMessage<GetStatusResponse_Ledger>;
 
 /**
  * @generated from message mayfly.admin.v1.GetStatusResponse.Resources
@@ -552,6 +851,25 @@ export declare type ListLeasesResponse_Lease = Message<"mayfly.admin.v1.ListLeas
    * @generated from field: string renewal_error = 12;
    */
   renewalError: string;
+
+  /**
+   * When a certificate or token of it was last taken by its client's connection.
+   *
+   * @generated from field: google.protobuf.Timestamp delivered_at = 13;
+   */
+  deliveredAt?: Timestamp | undefined;
+
+  /**
+   * Taken over from an agent before: its certificate holds, its key is with the process alone.
+   *
+   * @generated from field: bool adopted = 14;
+   */
+  adopted: boolean;
+
+  /**
+   * @generated from field: string executable = 15;
+   */
+  executable: string;
 };
 
 /**
@@ -589,6 +907,353 @@ export declare type ReloadResponse = Message<"mayfly.admin.v1.ReloadResponse"> &
  * Use `create(ReloadResponseSchema)` to create a new message.
  */
 export declare const ReloadResponseSchema: GenMessage<ReloadResponse>;
+
+/**
+ * @generated from message mayfly.admin.v1.RevokeRequest
+ */
+export declare type RevokeRequest = Message<"mayfly.admin.v1.RevokeRequest"> & {
+  /**
+   * Exactly one says what is meant.
+   *
+   * @generated from oneof mayfly.admin.v1.RevokeRequest.target
+   */
+  target: {
+    /**
+     * @generated from field: string serial = 1;
+     */
+    value: string;
+    case: "serial";
+  } | {
+    /**
+     * @generated from field: string jti = 2;
+     */
+    value: string;
+    case: "jti";
+  } | {
+    /**
+     * @generated from field: int32 pid = 3;
+     */
+    value: number;
+    case: "pid";
+  } | {
+    /**
+     * @generated from field: string spiffe_id = 4;
+     */
+    value: string;
+    case: "spiffeId";
+  } | {
+    /**
+     * @generated from field: string entry_id = 5;
+     */
+    value: string;
+    case: "entryId";
+  } | {
+    /**
+     * @generated from field: bool all = 6;
+     */
+    value: boolean;
+    case: "all";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The operator's words, for the record.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * Whether the processes may be given the same again at once. Takes an earlier bar back, too.
+   *
+   * @generated from field: bool allow_reissue = 8;
+   */
+  allowReissue: boolean;
+
+  /**
+   * `keyCompromise`, `privilegeWithdrawn`, `superseded`, `cessationOfOperation` or `affiliationChanged`; empty for the first.
+   *
+   * @generated from field: string reason_code = 9;
+   */
+  reasonCode: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.RevokeRequest.
+ * Use `create(RevokeRequestSchema)` to create a new message.
+ */
+export declare const RevokeRequestSchema: GenMessage<RevokeRequest>;
+
+/**
+ * @generated from message mayfly.admin.v1.RevokeResponse
+ */
+export declare type RevokeResponse = Message<"mayfly.admin.v1.RevokeResponse"> & {
+  /**
+   * @generated from field: repeated mayfly.admin.v1.RevokeResponse.Revoked revoked = 1;
+   */
+  revoked: RevokeResponse_Revoked[];
+
+  /**
+   * Processes that may be given an identity again, that were barred from it.
+   *
+   * @generated from field: uint32 allowed = 2;
+   */
+  allowed: number;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.RevokeResponse.
+ * Use `create(RevokeResponseSchema)` to create a new message.
+ */
+export declare const RevokeResponseSchema: GenMessage<RevokeResponse>;
+
+/**
+ * @generated from message mayfly.admin.v1.RevokeResponse.Revoked
+ */
+export declare type RevokeResponse_Revoked = Message<"mayfly.admin.v1.RevokeResponse.Revoked"> & {
+  /**
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * @generated from field: int32 pid = 2;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: string entry_id = 3;
+   */
+  entryId: string;
+
+  /**
+   * @generated from field: string spiffe_id = 4;
+   */
+  spiffeId: string;
+
+  /**
+   * @generated from field: repeated string serials = 5;
+   */
+  serials: string[];
+
+  /**
+   * @generated from field: repeated string jtis = 6;
+   */
+  jtis: string[];
+
+  /**
+   * Whether the lease itself ended: a single token is revoked without it.
+   *
+   * @generated from field: bool ended = 7;
+   */
+  ended: boolean;
+
+  /**
+   * Whether the process is kept from being given it again.
+   *
+   * @generated from field: bool barred = 8;
+   */
+  barred: boolean;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.RevokeResponse.Revoked.
+ * Use `create(RevokeResponse_RevokedSchema)` to create a new message.
+ */
+export declare const RevokeResponse_RevokedSchema: GenMessage<RevokeResponse_Revoked>;
+
+/**
+ * @generated from message mayfly.admin.v1.WatchEventsRequest
+ */
+export declare type WatchEventsRequest = Message<"mayfly.admin.v1.WatchEventsRequest"> & {
+  /**
+   * With those that are still known from before, and then end or go on.
+   *
+   * @generated from field: bool recent = 1;
+   */
+  recent: boolean;
+
+  /**
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.WatchEventsRequest.
+ * Use `create(WatchEventsRequestSchema)` to create a new message.
+ */
+export declare const WatchEventsRequestSchema: GenMessage<WatchEventsRequest>;
+
+/**
+ * @generated from message mayfly.admin.v1.WatchEventsResponse
+ */
+export declare type WatchEventsResponse = Message<"mayfly.admin.v1.WatchEventsResponse"> & {
+  /**
+   * A record of the ledger, in canonical JSON.
+   *
+   * @generated from field: string record = 1;
+   */
+  record: string;
+
+  /**
+   * How many were left out before it, since the reader was too slow.
+   *
+   * @generated from field: uint64 lost = 2;
+   */
+  lost: bigint;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.WatchEventsResponse.
+ * Use `create(WatchEventsResponseSchema)` to create a new message.
+ */
+export declare const WatchEventsResponseSchema: GenMessage<WatchEventsResponse>;
+
+/**
+ * @generated from message mayfly.admin.v1.DrillRequest
+ */
+export declare type DrillRequest = Message<"mayfly.admin.v1.DrillRequest"> & {
+  /**
+   * @generated from oneof mayfly.admin.v1.DrillRequest.target
+   */
+  target: {
+    /**
+     * @generated from field: int32 pid = 1;
+     */
+    value: number;
+    case: "pid";
+  } | {
+    /**
+     * @generated from field: string entry_id = 2;
+     */
+    value: string;
+    case: "entryId";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Revoke instead of rotate. The processes are given new identities at once.
+   *
+   * @generated from field: bool revoke = 3;
+   */
+  revoke: boolean;
+
+  /**
+   * How long to wait for subscribers, in milliseconds.
+   *
+   * @generated from field: uint32 wait_ms = 4;
+   */
+  waitMs: number;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.DrillRequest.
+ * Use `create(DrillRequestSchema)` to create a new message.
+ */
+export declare const DrillRequestSchema: GenMessage<DrillRequest>;
+
+/**
+ * @generated from message mayfly.admin.v1.DrillResponse
+ */
+export declare type DrillResponse = Message<"mayfly.admin.v1.DrillResponse"> & {
+  /**
+   * @generated from field: repeated mayfly.admin.v1.DrillResponse.Drilled leases = 1;
+   */
+  leases: DrillResponse_Drilled[];
+
+  /**
+   * @generated from field: repeated mayfly.admin.v1.DrillResponse.Subscriber subscribers = 2;
+   */
+  subscribers: DrillResponse_Subscriber[];
+};
+
+/**
+ * Describes the message mayfly.admin.v1.DrillResponse.
+ * Use `create(DrillResponseSchema)` to create a new message.
+ */
+export declare const DrillResponseSchema: GenMessage<DrillResponse>;
+
+/**
+ * @generated from message mayfly.admin.v1.DrillResponse.Drilled
+ */
+export declare type DrillResponse_Drilled = Message<"mayfly.admin.v1.DrillResponse.Drilled"> & {
+  /**
+   * @generated from field: int32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: string entry_id = 2;
+   */
+  entryId: string;
+
+  /**
+   * @generated from field: string spiffe_id = 3;
+   */
+  spiffeId: string;
+
+  /**
+   * @generated from field: string old_serial = 4;
+   */
+  oldSerial: string;
+
+  /**
+   * Empty when no new certificate was asked for by then.
+   *
+   * @generated from field: string new_serial = 5;
+   */
+  newSerial: string;
+
+  /**
+   * @generated from field: double issued_ms = 6;
+   */
+  issuedMs: number;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.DrillResponse.Drilled.
+ * Use `create(DrillResponse_DrilledSchema)` to create a new message.
+ */
+export declare const DrillResponse_DrilledSchema: GenMessage<DrillResponse_Drilled>;
+
+/**
+ * @generated from message mayfly.admin.v1.DrillResponse.Subscriber
+ */
+export declare type DrillResponse_Subscriber = Message<"mayfly.admin.v1.DrillResponse.Subscriber"> & {
+  /**
+   * @generated from field: int32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * The call that the stream came from: `FetchX509SVID`.
+   *
+   * @generated from field: string method = 2;
+   */
+  method: string;
+
+  /**
+   * What it was told of: `certificate`, `end`, `list`.
+   *
+   * @generated from field: string what = 3;
+   */
+  what: string;
+
+  /**
+   * @generated from field: bool told = 4;
+   */
+  told: boolean;
+
+  /**
+   * @generated from field: double ms = 5;
+   */
+  ms: number;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.DrillResponse.Subscriber.
+ * Use `create(DrillResponse_SubscriberSchema)` to create a new message.
+ */
+export declare const DrillResponse_SubscriberSchema: GenMessage<DrillResponse_Subscriber>;
 
 /**
  * @generated from service mayfly.admin.v1.Admin
@@ -633,6 +1298,36 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof ReloadRequestSchema;
     output: typeof ReloadResponseSchema;
+  },
+  /**
+   * Ends leases, revokes what was issued under them, and keeps their processes from being given the same again.
+   *
+   * @generated from rpc mayfly.admin.v1.Admin.Revoke
+   */
+  revoke: {
+    methodKind: "unary";
+    input: typeof RevokeRequestSchema;
+    output: typeof RevokeResponseSchema;
+  },
+  /**
+   * Tells of every decision from now on, one record of the ledger an answer.
+   *
+   * @generated from rpc mayfly.admin.v1.Admin.WatchEvents
+   */
+  watchEvents: {
+    methodKind: "server_streaming";
+    input: typeof WatchEventsRequestSchema;
+    output: typeof WatchEventsResponseSchema;
+  },
+  /**
+   * Rotates or revokes on purpose, and says how long each subscriber took to be told.
+   *
+   * @generated from rpc mayfly.admin.v1.Admin.Drill
+   */
+  drill: {
+    methodKind: "unary";
+    input: typeof DrillRequestSchema;
+    output: typeof DrillResponseSchema;
   },
 }>;
 

@@ -50,20 +50,44 @@ export class Latest<T> {
         seen = this.#version;
         yield this.#value as T;
       } else {
-        await this.#next(signal);
+        await Latest.#woken(signal, this);
       }
     }
   }
 
-  /** Resolves at the next {@link set} or {@link end}, or when `signal` aborts. */
-  #next(signal: AbortSignal): Promise<void> {
+  /**
+   * Yields the newest values of two once both have one, then both again at each newer value of either. Returns when `signal` aborts;
+   * throws what {@link end} was given of either.
+   */
+  static async *followBoth<A, B>(
+    first: Latest<A>,
+    second: Latest<B>,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly [A, B], void, undefined> {
+    let seen = 0;
+    while (!signal.aborted) {
+      const ended = first.#ended ?? second.#ended;
+      if (ended !== undefined) throw ended.reason;
+      // Both only grow: their sum tells whether one of them has.
+      const version = first.#version + second.#version;
+      if (first.#version > 0 && second.#version > 0 && version > seen) {
+        seen = version;
+        yield [first.#value as A, second.#value as B];
+      } else {
+        await Latest.#woken(signal, first, second);
+      }
+    }
+  }
+
+  /** Resolves at the next {@link set} or {@link end} of one of them, or when `signal` aborts. */
+  static #woken(signal: AbortSignal, ...sources: readonly Latest<unknown>[]): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => {
-      this.#waiting.delete(wake);
+      for (const source of sources) source.#waiting.delete(wake);
       signal.removeEventListener('abort', wake);
       resolve();
     };
-    this.#waiting.add(wake);
+    for (const source of sources) source.#waiting.add(wake);
     signal.addEventListener('abort', wake);
     return promise;
   }

@@ -40,15 +40,18 @@ export class BuiltInPolicy implements Policy {
   // oxlint-disable-next-line require-await
   async decide(request: IssueRequest): Promise<X509Grant | JwtGrant | Refusal> {
     const decisionId = this.#newId();
+    const lifetimeAsked = this.#lifetimeAsked(request);
     const forbidden = this.#forbidden(request);
-    if (forbidden !== undefined) return { kind: 'refusal', decisionId, ...forbidden };
+    if (forbidden !== undefined) return { kind: 'refusal', decisionId, lifetimeAsked, ...forbidden };
 
-    const bound = this.#bounds(request).reduce((least, next) => (next.expiresAt < least.expiresAt ? next : least));
+    const bound = this.#bounds(request, lifetimeAsked).reduce((least, next) =>
+      next.expiresAt < least.expiresAt ? next : least,
+    );
     if (bound.expiresAt <= request.now) {
       const message = `nothing may be issued for entry ${request.entry.id}: ${bound.rule} ended ${formatDuration(request.now - bound.expiresAt)} ago`;
-      return { kind: 'refusal', decisionId, rule: bound.rule, message };
+      return { kind: 'refusal', decisionId, lifetimeAsked, rule: bound.rule, message };
     }
-    const terms: GrantTerms = { decisionId, rule: bound.rule, expiresAt: bound.expiresAt };
+    const terms: GrantTerms = { decisionId, rule: bound.rule, lifetimeAsked, expiresAt: bound.expiresAt };
     return grant(request, terms);
   }
 
@@ -70,18 +73,24 @@ export class BuiltInPolicy implements Policy {
     };
   }
 
-  #bounds(request: IssueRequest): [Bound, ...Bound[]] {
+  #lifetimeAsked({ kind, entry }: IssueRequest): number {
+    return kind === 'x509'
+      ? (entry.x509SvidTtl ?? this.#rules.defaultX509SvidTtl)
+      : (entry.jwtSvidTtl ?? this.#rules.defaultJwtSvidTtl);
+  }
+
+  #bounds(request: IssueRequest, asked: number): [Bound, ...Bound[]] {
     const { entry, now } = request;
     const rules = this.#rules;
     const x509 = request.kind === 'x509';
-    const own = x509 ? entry.x509SvidTtl : entry.jwtSvidTtl;
-    const byDefault = x509 ? rules.defaultX509SvidTtl : rules.defaultJwtSvidTtl;
     const most = x509 ? rules.maxX509SvidTtl : rules.maxJwtSvidTtl;
+    const own = x509 ? entry.x509SvidTtl : entry.jwtSvidTtl;
     return [
-      own === undefined ? { rule: 'defaults', expiresAt: now + byDefault } : { rule: 'entry', expiresAt: now + own },
+      { rule: own === undefined ? 'defaults' : 'entry', expiresAt: now + asked },
       { rule: x509 ? 'max_x509_svid_ttl' : 'max_jwt_svid_ttl', expiresAt: now + most },
       { rule: 'issuer', expiresAt: request.signerExpiresAt },
       { rule: 'expires_at', expiresAt: entry.expiresAt ?? Number.POSITIVE_INFINITY },
+      { rule: 'revocation_budget', expiresAt: now + request.bearable(Math.min(asked, most)) },
     ];
   }
 }

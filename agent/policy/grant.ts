@@ -15,6 +15,8 @@ interface Request {
   readonly now: number;
   /** When the key that would sign stops being valid: nothing outlives its issuer. */
   readonly signerExpiresAt: number;
+  /** What may be given of a lifetime so that the revocation lists stay within their budget. Milliseconds in and out. */
+  readonly bearable: (lifetime: number) => number;
 }
 
 /** Who wants what, when and why: all that a policy decides on. */
@@ -33,6 +35,8 @@ interface Granted {
   readonly entry: Entry;
   /** What bounded the lifetime, or `entry`: the rule's name. */
   readonly rule: string;
+  /** What the entry or the configuration would give, in milliseconds. */
+  readonly lifetimeAsked: number;
   /** Milliseconds since the epoch. */
   readonly issuedAt: number;
   readonly expiresAt: number;
@@ -49,6 +53,7 @@ export interface Refusal {
   readonly kind: 'refusal';
   readonly decisionId: string;
   readonly rule: string;
+  readonly lifetimeAsked: number;
   readonly message: string;
 }
 
@@ -62,6 +67,7 @@ export function grant(request: IssueRequest, terms: GrantTerms): Grant {
     instance: request.instance,
     entry: request.entry,
     rule: terms.rule,
+    lifetimeAsked: terms.lifetimeAsked,
     issuedAt: request.now,
     expiresAt: terms.expiresAt,
   };
@@ -77,6 +83,7 @@ export function grant(request: IssueRequest, terms: GrantTerms): Grant {
 export interface GrantTerms {
   readonly decisionId: string;
   readonly rule: string;
+  readonly lifetimeAsked: number;
   readonly expiresAt: number;
 }
 

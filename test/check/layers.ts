@@ -12,6 +12,7 @@ const STAGES = [
   'policy',
   'authority',
   'ledger',
+  'revocation',
   'lease',
   'gen',
   'serve',

@@ -61,6 +61,20 @@ describe('a configuration', () => {
       attestors: { unix: { path: true, sha256: false, maxHashSize: 256 * 1024 ** 2 } },
       defaults: { x509SvidTtl: HOUR, jwtSvidTtl: 300_000 },
       policy: { maxX509SvidTtl: DAY, maxJwtSvidTtl: HOUR, maxAudiences: 16, requireOwner: false },
+      revocation: {
+        maxBytes: 128 * 1024,
+        minX509SvidTtl: 10_000,
+        x509SvidInterval: 1000,
+        maxPushRate: 32 * 1024 ** 2,
+      },
+      ledger: {
+        sync: 'strict',
+        segmentSize: 16 * 1024 ** 2,
+        checkpointInterval: HOUR,
+        maxAge: 90 * DAY,
+        maxSize: 1024 ** 3,
+        reserve: 4 * 1024 ** 2,
+      },
       peer: {
         requirePidfd: false,
         maxConnections: 10_000,

@@ -52,3 +52,49 @@ describe('Latest', () => {
     expect(latest.value).toBeUndefined();
   });
 });
+
+describe('two that are followed together', () => {
+  function followingBoth<A, B>(first: Latest<A>, second: Latest<B>) {
+    const stop = new AbortController();
+    return { stop, values: Latest.followBoth(first, second, stop.signal) };
+  }
+
+  it('give both values once both have one, then both at a newer value of either', async () => {
+    const [first, second] = [new Latest<number>(), new Latest<string>()];
+    const { values } = followingBoth(first, second);
+    const waiting = values.next();
+    first.set(1);
+    // Nothing is told of the one alone.
+    expect(await Promise.race([waiting, new Promise((resolve) => setImmediate(() => resolve('nothing')))])).toBe(
+      'nothing',
+    );
+    second.set('a');
+    expect((await waiting).value).toEqual([1, 'a']);
+    const next = values.next();
+    second.set('b');
+    expect((await next).value).toEqual([1, 'b']);
+    first.set(2);
+    second.set('c');
+    expect((await values.next()).value).toEqual([2, 'c']);
+  });
+
+  it('end as either ends, and let go of both when the signal aborts', async () => {
+    const [first, second] = [new Latest<number>(), new Latest<number>()];
+    first.set(1);
+    second.set(1);
+    const { stop, values } = followingBoth(first, second);
+    await values.next();
+    const waiting = values.next();
+    expect([first.followers, second.followers]).toEqual([1, 1]);
+    stop.abort();
+    expect((await waiting).done).toBe(true);
+    expect([first.followers, second.followers]).toEqual([0, 0]);
+
+    const other = followingBoth(first, second);
+    await other.values.next();
+    const ending = other.values.next();
+    first.end(new Error('gone'));
+    await expect(ending).rejects.toThrow('gone');
+    expect(second.followers).toBe(0);
+  });
+});

@@ -39,6 +39,7 @@ function request(entry: Partial<Entry>, signerExpiresAt = NOW + 365 * 24 * 60 * 
     entry: { ...ENTRY, ...entry },
     now: NOW,
     signerExpiresAt,
+    bearable: (lifetime: number) => lifetime,
   };
 }
 
@@ -90,6 +91,7 @@ describe('the built-in policy', () => {
       kind: 'refusal',
       decisionId: 'decision-1',
       rule: 'issuer',
+      lifetimeAsked: 5 * MINUTE,
       message: 'nothing may be issued for entry web: issuer ended 1m ago',
     });
   });
