@@ -1,7 +1,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Selector } from '../kernel/selector.ts';
-import type { ProcessInstance } from '../peer/instance.ts';
+import { endText, type ProcessInstance } from '../peer/instance.ts';
 import type { Attested, Attestor } from './attestor.ts';
 
 export interface RunnerOptions {
@@ -178,8 +178,7 @@ function equal(a: ReadonlySet<Selector>, b: ReadonlySet<Selector>): boolean {
 /** What was read under the number of a dead process may be another's. */
 function assertAlive(instance: ProcessInstance): void {
   if (instance.alive()) return;
-  const what = instance.end === 'changed' ? 'has become another program or user' : 'has exited';
-  throw new MayflyError('CALLER_UNKNOWN', `process ${instance.pid} ${what} since it connected`);
+  throw new MayflyError('CALLER_UNKNOWN', `process ${instance.pid} ${endText(instance.end)} since it connected`);
 }
 
 function shuttingDown(): MayflyError {

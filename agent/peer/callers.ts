@@ -1,6 +1,6 @@
 import { MayflyError } from '../kernel/errors.ts';
 import type { ConnectionSlot } from './admission.ts';
-import type { ProcessInstance } from './instance.ts';
+import { endText, type ProcessInstance } from './instance.ts';
 
 /** Who is at the other end of a connection. */
 export interface Caller {
@@ -54,7 +54,9 @@ export class Callers {
     if (caller === undefined) throw new MayflyError('CALLER_UNKNOWN', `no caller is known for connection ${peerId}`);
     const { instance } = caller;
     if (instance.alive()) return caller;
-    const how = instance.end === 'changed' ? 'has become another program or user' : 'has exited';
-    throw new MayflyError('CALLER_UNKNOWN', `process ${instance.pid}, which opened connection ${peerId}, ${how}`);
+    throw new MayflyError(
+      'CALLER_UNKNOWN',
+      `process ${instance.pid}, which opened connection ${peerId}, ${endText(instance.end)}`,
+    );
   }
 }

@@ -1,17 +1,28 @@
-import { closeSync, openSync } from 'node:fs';
-import { systemCodeOf } from '../kernel/errors.ts';
+import { closeSync } from 'node:fs';
+import type { Clock } from '../kernel/clock.ts';
+import { CgroupWatch } from './cgroup-watch.ts';
+import type { InstanceEnd } from './instance.ts';
+import { NamespaceWatch } from './namespace-watch.ts';
+import { byKind } from './system/namespaces.ts';
 import { errorName, libc, uninterrupted } from './system/native.ts';
-import { effectiveIds, type Ids } from './system/pidfd.ts';
-import { ownerOf } from './system/proc.ts';
+import { describe, type Ids } from './system/pidfd.ts';
+import { openText, ownerOf } from './system/proc.ts';
 
-/** Whether a process is still what it was: `gone` when it is just exiting. Whether its pidfd says so already is not asked here. */
-export type Standing = 'same' | 'changed' | 'gone';
+/**
+ * Whether a process is still what it was, or what has changed; `gone` when it is just exiting. Whether its pidfd says so already is
+ * not asked here.
+ */
+export type Standing = 'same' | 'gone' | Exclude<InstanceEnd, 'exited'>;
+
+// Seven namespaces cost several times what all else does, and a busy client makes a thousand calls a second.
+const FRESH_MS = 100;
 
 const byte = Buffer.alloc(1);
 
 /**
- * What was true of a process when it was first seen, to be compared with what is true now: its effective ids, and the memory that
- * its program runs in, which `execve` replaces. Costs about a microsecond a look.
+ * What was true of a process when it was first seen, to be compared with what is true now: the memory that its program runs in, which
+ * `execve` replaces, its effective ids, its cgroup and its namespaces. A look costs a few microseconds, and ten times that when the
+ * process has run since the last one and its namespaces are looked at.
  *
  * What the agent may not know (`hidepid`, a process that is not dumpable, no CAP_SYS_PTRACE and
  * CAP_DAC_READ_SEARCH over another user's) is not compared.
@@ -22,17 +33,32 @@ export class Continuity {
   readonly #pid: number;
   readonly #pidfd: number;
   readonly #ids: Ids;
+  readonly #cgroup: CgroupWatch;
+  readonly #namespaces: NamespaceWatch;
+  readonly #clock: Clock;
   #memory: number | undefined;
+  #fullAt: number;
 
   /**
    * @param ids what the process is expected to run under
    * @throws Error with `code` when the agent is out of descriptors or memory
    */
-  constructor(pid: number, pidfd: number, ids: Ids) {
+  constructor(pid: number, pidfd: number, ids: Ids, clock: Clock) {
     this.#pid = pid;
     this.#pidfd = pidfd;
     this.#ids = ids;
-    this.#memory = openMemory(pid);
+    this.#clock = clock;
+    this.#fullAt = clock.monotonic();
+    const stack = new DisposableStack();
+    try {
+      this.#memory = openMemory(pid);
+      stack.defer(() => this.#closeMemory());
+      this.#cgroup = stack.adopt(new CgroupWatch(pid, describe(pidfd)?.cgroup), (it) => it.close());
+      this.#namespaces = new NamespaceWatch(pid, clock);
+    } catch (error) {
+      stack.dispose();
+      throw error;
+    }
   }
 
   /** False when an `execve` of this process goes unnoticed. */
@@ -40,17 +66,56 @@ export class Continuity {
     return this.#memory !== undefined;
   }
 
-  standing(): Standing {
-    const now = effectiveIds(this.#pidfd) ?? ownerOf(this.#pid);
-    if (now !== undefined && (now.uid !== this.#ids.uid || now.gid !== this.#ids.gid)) return 'changed';
-    if (this.#memory === undefined || isInUse(this.#memory)) return 'same';
-    const successor = openMemory(this.#pid);
-    if (successor === undefined) return 'gone';
-    closeSync(successor);
-    return 'changed';
+  /** False when another namespace goes unnoticed. */
+  get noticesNamespaces(): boolean {
+    return this.#namespaces.notices;
+  }
+
+  /** The inode of each namespace that the process was in when it was first seen; `undefined` where the agent may not look. */
+  get namespaces(): Readonly<Record<string, string>> | undefined {
+    const { first } = this.#namespaces;
+    return first === undefined ? undefined : byKind(first);
+  }
+
+  /**
+   * In this order: an `execve` of a set-user-id program changes the ids as well.
+   *
+   * What costs most, namespaces, and cgroups where the kernel tells no number of them, is not looked at again within a tenth of a second.
+   *
+   * @param depth `quick` leaves it out altogether
+   */
+  standing(depth: 'full' | 'quick' = 'full'): Standing {
+    if (this.#memory !== undefined && !isInUse(this.#memory)) return this.#successor();
+    const description = describe(this.#pidfd);
+    const now = description ?? ownerOf(this.#pid);
+    if (now !== undefined && (now.uid !== this.#ids.uid || now.gid !== this.#ids.gid)) return 'changed-ids';
+    if (this.#cgroup.changed(description?.cgroup)) return 'changed-cgroup';
+    if (depth === 'quick' || !this.#fullIsDue()) return 'same';
+    if (this.#cgroup.changedInText()) return 'changed-cgroup';
+    return this.#namespaces.changed() ? 'changed-namespace' : 'same';
   }
 
   close(): void {
+    this.#closeMemory();
+    this.#cgroup.close();
+    this.#namespaces.close();
+  }
+
+  #fullIsDue(): boolean {
+    const now = this.#clock.monotonic();
+    if (now - this.#fullAt < FRESH_MS) return false;
+    this.#fullAt = now;
+    return true;
+  }
+
+  #successor(): Standing {
+    const successor = openMemory(this.#pid);
+    if (successor === undefined) return 'gone';
+    closeSync(successor);
+    return 'executed';
+  }
+
+  #closeMemory(): void {
     if (this.#memory !== undefined) closeSync(this.#memory);
     this.#memory = undefined;
   }
@@ -63,7 +128,7 @@ export class Continuity {
 function openMemory(pid: number): number | undefined {
   // What is opened just before an execve is out of use right away.
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    const fd = openReadable(`/proc/${pid}/pagemap`);
+    const fd = openText(`/proc/${pid}/pagemap`);
     if (fd === undefined || isInUse(fd)) return fd;
     closeSync(fd);
   }
@@ -76,14 +141,4 @@ function openMemory(pid: number): number | undefined {
  */
 function isInUse(pagemap: number): boolean {
   return uninterrupted(() => libc.pread(pagemap, byte, 1, 0)) < 0 && errorName() === 'EINVAL';
-}
-
-function openReadable(path: string): number | undefined {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    // Without a descriptor there would be no telling later: that is the agent's lack, not the process'.
-    if (['EMFILE', 'ENFILE', 'ENOMEM'].includes(systemCodeOf(error) ?? '')) throw error;
-    return undefined;
-  }
 }

@@ -3,35 +3,48 @@ import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { MayflyError } from '../kernel/errors.ts';
-import type { ExitWorkerData } from './exit-worker.ts';
+import type { ExitWorkerData, ExitWorkerMessage } from './exit-worker.ts';
+import { ProcessEvents } from './process-events.ts';
 import { createEpoll, createEventfd, Epoll } from './system/epoll.ts';
 
 const STOP = 0;
+const CONNECTOR = 1;
 
 /**
- * Tells when processes exit. One thread waits for all of them, and tells of many at once. It does not keep the program running, and
- * is told to stop on every way out, since a thread that waits in the kernel cannot be ended otherwise.
+ * Tells when processes exit. One thread waits for all of them, and tells of many at once; the same thread waits for what the process
+ * connector tells. It does not keep the program running, and is told to stop on every way out, since a thread that waits in the kernel
+ * cannot be ended otherwise.
  */
 export class ExitWatch {
+  /** What else the kernel tells of processes, as long as this is open. */
+  readonly events = new ProcessEvents();
   readonly #epoll = new Epoll(createEpoll());
   readonly #wake = createEventfd();
   readonly #watched = new Map<number, () => void>();
   readonly #worker: Worker;
-  #lastToken = STOP;
+  #lastToken = CONNECTOR;
   #closed: Promise<void> | undefined;
   readonly #stop = () => void writeSync(this.#wake, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
 
-  constructor() {
+  /** @param connector whether to ask the process connector; nothing is told of changes otherwise */
+  constructor(connector: 'asked' | 'left alone' = 'asked') {
+    if (connector === 'left alone') this.events.settle('the process connector is left alone');
     this.#epoll.add(this.#wake, STOP, 'always');
-    const workerData: ExitWorkerData = { epoll: this.#epoll.descriptor, stop: STOP };
+    const workerData: ExitWorkerData = {
+      epoll: this.#epoll.descriptor,
+      stop: STOP,
+      connector: connector === 'asked' ? CONNECTOR : undefined,
+    };
     this.#worker = new Worker(new URL('exit-worker.ts', import.meta.url), {
       name: 'exit-watch',
       workerData,
       execArgv: [],
+      // It closes what it has made itself, which Node would warn of.
+      trackUnmanagedFds: false,
       env: compileCache(),
       resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
     });
-    this.#worker.on('message', (tokens: number[]) => tokens.forEach((token) => this.#exited(token)));
+    this.#worker.on('message', (message: ExitWorkerMessage) => this.#told(message));
     // Without it ended processes would keep their identity: that is a crash, never a limp. Its errors, having no listener, are too.
     this.#worker.on('exit', () => {
       if (this.#closed === undefined)
@@ -69,6 +82,17 @@ export class ExitWatch {
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  #told(message: ExitWorkerMessage): void {
+    switch (message.kind) {
+      case 'exits':
+        return message.tokens.forEach((token) => this.#exited(token));
+      case 'connector':
+        return this.events.settle(message.reason);
+      case 'changes':
+        return this.events.tell(message.pids, message.lost);
+    }
   }
 
   #exited(token: number): void {

@@ -1,12 +1,13 @@
 import { closeSync } from 'node:fs';
 import { MayflyError } from '../kernel/errors.ts';
-import type { Continuity } from './continuity.ts';
+import type { Continuity, Standing } from './continuity.ts';
 import type { PeerCredentials } from './credentials.ts';
-import type { InstanceEnd, ProcessInstance } from './instance.ts';
+import { NO_FACTS, readFacts } from './facts.ts';
+import type { InstanceEnd, InstanceFacts, ProcessInstance } from './instance.ts';
 import { hasExited } from './system/pidfd.ts';
 
 /** What a {@link HeldProcess} is made of, beside the credentials whose pidfd becomes its own. */
-export interface ProcessFacts {
+export interface HeldParts {
   readonly key: string;
   readonly startTime: string;
   readonly bootId: string;
@@ -26,22 +27,23 @@ export class HeldProcess implements ProcessInstance {
   readonly #continuity: Continuity;
   readonly #released: (process: HeldProcess) => void;
   readonly #listeners = new Set<(reason: InstanceEnd) => void>();
+  #facts: InstanceFacts | undefined;
   #holds = 0;
   #end: InstanceEnd | undefined;
   #state: 'new' | 'held' | 'released' = 'new';
   #unwatch: () => void = () => undefined;
 
   /** @param released called once, when the pidfd has been closed */
-  constructor(credentials: PeerCredentials, facts: ProcessFacts, released: (process: HeldProcess) => void) {
-    this.key = facts.key;
+  constructor(credentials: PeerCredentials, parts: HeldParts, released: (process: HeldProcess) => void) {
+    this.key = parts.key;
     this.pid = credentials.pid;
     this.uid = credentials.uid;
     this.gid = credentials.gid;
     this.proof = credentials.proof;
-    this.startTime = facts.startTime;
-    this.bootId = facts.bootId;
+    this.startTime = parts.startTime;
+    this.bootId = parts.bootId;
     this.#pidfd = credentials.pidfd;
-    this.#continuity = facts.continuity;
+    this.#continuity = parts.continuity;
     this.#released = released;
   }
 
@@ -54,6 +56,18 @@ export class HeldProcess implements ProcessInstance {
     return this.#continuity.noticesExec;
   }
 
+  /** False when another namespace goes unnoticed. */
+  get noticesNamespaces(): boolean {
+    return this.#continuity.noticesNamespaces;
+  }
+
+  facts(): InstanceFacts {
+    if (this.#facts !== undefined) return this.#facts;
+    if (this.#state === 'released') return NO_FACTS;
+    this.#facts = readFacts(this.pid, this.#pidfd, this.#continuity.namespaces);
+    return this.#facts;
+  }
+
   /** Has the exit told by `watch`, which gets the pidfd and returns how to take it back. */
   watchedBy(watch: (pidfd: number, exited: () => void) => () => void): void {
     this.#unwatch = watch(this.#pidfd, () => this.finish('exited'));
@@ -61,11 +75,15 @@ export class HeldProcess implements ProcessInstance {
 
   alive(): boolean {
     if (this.#end !== undefined || this.#state === 'released') return false;
-    // In this order: what was read of /proc was said of this process only if it lives afterwards.
-    const standing = this.#continuity.standing();
-    if (hasExited(this.#pidfd) || standing === 'gone') this.finish('exited');
-    else if (standing === 'changed') this.finish('changed');
+    this.#judge(this.#continuity.standing());
     return this.#end === undefined;
+  }
+
+  /** {@link alive} for those who are told of exits: looks only for what else can end an instance, `quick` for the cheap part of it. */
+  look(depth: 'full' | 'quick'): void {
+    if (this.#state === 'released') return;
+    const standing = this.#continuity.standing(depth);
+    if (standing !== 'same') this.#judge(standing);
   }
 
   onEnd(run: (reason: InstanceEnd) => void): () => void {
@@ -111,6 +129,12 @@ export class HeldProcess implements ProcessInstance {
       }
     }
     this.#listeners.clear();
+  }
+
+  /** What was read of `/proc` was said of this process only if it lives afterwards, so its pidfd is asked last. */
+  #judge(standing: Standing): void {
+    if (hasExited(this.#pidfd) || standing === 'gone') this.finish('exited');
+    else if (standing !== 'same') this.finish(standing);
   }
 
   /** Lets go of the process: from now on nothing can be known of it. */

@@ -1,5 +1,40 @@
-/** Why a process instance is over: the process exited, or it became another program or principal under the same pid. */
-export type InstanceEnd = 'exited' | 'changed';
+/**
+ * Why a process instance is over: the process exited, or it is no longer what it was: it runs another program (`execve`), under other
+ * ids, in another cgroup or in another namespace.
+ */
+export type InstanceEnd = 'exited' | 'executed' | 'changed-ids' | 'changed-cgroup' | 'changed-namespace';
+
+/** What the kernel says of a process, so that a later agent can tell whether it still is the same. Nothing of it is secret. */
+export interface InstanceFacts {
+  /** The kernel's own number of the process, the inode of its pidfd, unique until the machine is started again (Linux 6.9). */
+  readonly inode: string | undefined;
+  /** As the process' own mount namespace shows it; `undefined` where the agent may not look. */
+  readonly executable: string | undefined;
+  /** The path in the unified hierarchy, or of every hierarchy where that one is not in use; `undefined` where the agent may not look. */
+  readonly cgroup: string | undefined;
+  /** The inode of each namespace by its kind: `mnt`, `user`, …; `undefined` where the agent may not look. */
+  readonly namespaces: Readonly<Record<string, string>> | undefined;
+  /** A digest of where its memory lies, which `execve` draws anew; `undefined` where the agent may not look. */
+  readonly layout: string | undefined;
+}
+
+/** What a process whose instance is over has done, to go on with after its number. */
+export function endText(end: InstanceEnd | undefined): string {
+  switch (end) {
+    case 'exited':
+      return 'has exited';
+    case 'executed':
+      return 'has executed another program';
+    case 'changed-ids':
+      return 'has changed its user or group';
+    case 'changed-cgroup':
+      return 'has been moved to another cgroup';
+    case 'changed-namespace':
+      return 'has entered another namespace';
+    case undefined:
+      return 'is no longer connected';
+  }
+}
 
 /**
  * One living process, held by its pidfd so that its number cannot come to mean another. All connections of the same live process
@@ -21,8 +56,13 @@ export interface ProcessInstance {
   readonly startTime: string;
   /** `/proc/sys/kernel/random/boot_id`. */
   readonly bootId: string;
-  /** How strongly the kernel vouches: `pidfd` from the socket itself (Linux 6.5), or `start-time`, opened by number and checked. */
+  /**
+   * How strongly the kernel vouches: `pidfd` from the socket itself (Linux 6.5), or found again by the inode of its pidfd, or
+   * `start-time`, opened by number and checked.
+   */
   readonly proof: 'pidfd' | 'start-time';
+  /** What it was when it was first asked for, read once. Believe it only if {@link alive} says so afterwards. */
+  facts(): InstanceFacts;
   /** Set once, and then for good. */
   readonly end: InstanceEnd | undefined;
   /**

@@ -1,6 +1,7 @@
 import { parseAudiences } from '../../agent/kernel/audience.ts';
 import { parseSelector } from '../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../agent/kernel/spiffe-id.ts';
+import { NO_FACTS } from '../../agent/peer/facts.ts';
 import type { ProcessInstance } from '../../agent/peer/instance.ts';
 import type { JwtGrant, X509Grant } from '../../agent/policy/grant.ts';
 import { grant } from '../../agent/policy/grant.ts';
@@ -53,6 +54,7 @@ const self: ProcessInstance = {
   startTime: '0',
   bootId: '00000000-0000-0000-0000-000000000000',
   proof: 'start-time',
+  facts: () => NO_FACTS,
   end: undefined,
   alive: () => true,
   onEnd: () => () => {},
@@ -68,9 +70,10 @@ function requestOf(wish: Wish) {
     occasion: 'first' as const,
     now: wish.now,
     signerExpiresAt: Number.POSITIVE_INFINITY,
+    bearable: (lifetime: number) => lifetime,
   };
 }
 
 function termsOf(wish: Wish) {
-  return { decisionId: `decision-${wish.now}`, rule: 'entry', expiresAt: wish.now + wish.ttl };
+  return { decisionId: `decision-${wish.now}`, rule: 'entry', lifetimeAsked: wish.ttl, expiresAt: wish.now + wish.ttl };
 }

@@ -1,4 +1,8 @@
+import { NO_FACTS } from '../../agent/peer/facts.ts';
 import type { InstanceEnd, ProcessInstance } from '../../agent/peer/instance.ts';
+
+/** Which run of the machine tests without a machine are in. */
+export const BOOT_ID = '00000000-0000-0000-0000-000000000000';
 
 export interface TestInstance extends ProcessInstance {
   /** Ends the instance, as its process' exit would. */
@@ -21,8 +25,9 @@ export function livingInstance(uid = 1000): TestInstance {
     uid,
     gid: uid,
     startTime: '1',
-    bootId: '00000000-0000-0000-0000-000000000000',
+    bootId: BOOT_ID,
     proof: 'pidfd',
+    facts: () => NO_FACTS,
     get end() {
       return end;
     },

@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, type SpawnOptionsWithoutStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { SystemClock } from '../../agent/kernel/clock.ts';
 import { Continuity } from '../../agent/peer/continuity.ts';
 import { HeldProcess } from '../../agent/peer/held-process.ts';
 import { openPidfd } from '../../agent/peer/system/pidfd.ts';
@@ -38,7 +39,12 @@ export async function startWorkload(
   const startTime = readStartTime(pid) ?? '';
   const instance = new HeldProcess(
     { pid, pidfd, proof: 'start-time', ...ids },
-    { key: `${pid}.${startTime}`, startTime, bootId: readBootId(), continuity: new Continuity(pid, pidfd, ids) },
+    {
+      key: `${pid}.${startTime}`,
+      startTime,
+      bootId: readBootId(),
+      continuity: new Continuity(pid, pidfd, ids, new SystemClock()),
+    },
     () => undefined,
   );
   return {

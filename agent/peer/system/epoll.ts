@@ -4,6 +4,7 @@ const CLOEXEC = 0o2000000;
 const NONBLOCK = 0o4000;
 const CTL_ADD = 1;
 const CTL_DEL = 2;
+const CTL_MOD = 3;
 const EPOLLIN = 1;
 const EPOLLONESHOT = 1 << 30;
 // x64 packs `struct epoll_event { uint32_t events; uint64_t data; }`, everybody else aligns it.
@@ -31,9 +32,12 @@ export class Epoll {
    * @throws Error with `code`: `ENOSPC`, `ENOMEM`, …
    */
   add(fd: number, token: number, how: 'once' | 'always'): void {
-    this.#event.writeUInt32LE(how === 'once' ? EPOLLIN | EPOLLONESHOT : EPOLLIN, 0);
-    this.#event.writeDoubleLE(token, DATA_AT);
-    checked('epoll_ctl', libc.epollCtl(this.descriptor, CTL_ADD, fd, this.#event));
+    this.#control(CTL_ADD, fd, token, how === 'once' ? EPOLLIN | EPOLLONESHOT : EPOLLIN);
+  }
+
+  /** Reports what was added to be reported once, once more: at once when it still is readable. */
+  again(fd: number, token: number): void {
+    this.#control(CTL_MOD, fd, token, EPOLLIN | EPOLLONESHOT);
   }
 
   /** Takes `fd` out: to be done before it is closed, or a copy of it in a child that is just being forked keeps it in. */
@@ -49,6 +53,12 @@ export class Epoll {
     if (count < 0 && errorName() === 'EINTR') return [];
     checked('epoll_wait', count);
     return Array.from({ length: count }, (_, index) => events.readDoubleLE(index * EVENT_SIZE + DATA_AT));
+  }
+
+  #control(operation: number, fd: number, token: number, events: number): void {
+    this.#event.writeUInt32LE(events, 0);
+    this.#event.writeDoubleLE(token, DATA_AT);
+    checked('epoll_ctl', libc.epollCtl(this.descriptor, operation, fd, this.#event));
   }
 }
 

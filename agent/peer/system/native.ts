@@ -25,6 +25,25 @@ export const libc = {
   socket: library.func('int socket(int, int, int)') as (domain: number, type: number, protocol: number) => number,
   bind: library.func('int bind(int, void *, uint)') as (fd: number, address: Buffer, size: number) => number,
   connect: library.func('int connect(int, void *, uint)') as (fd: number, address: Buffer, size: number) => number,
+  setsockopt: library.func('int setsockopt(int, int, int, void *, uint)') as (
+    fd: number,
+    level: number,
+    name: number,
+    value: Buffer,
+    size: number,
+  ) => number,
+  send: library.func('long send(int, void *, size_t, int)') as (
+    fd: number,
+    from: Buffer,
+    size: number,
+    flags: number,
+  ) => number,
+  recv: library.func('long recv(int, void *, size_t, int)') as (
+    fd: number,
+    into: Buffer,
+    size: number,
+    flags: number,
+  ) => number,
   socketpair: library.func('int socketpair(int, int, int, void *)') as (
     domain: number,
     type: number,
@@ -39,6 +58,11 @@ export const libc = {
     into: Buffer,
     size: number,
     offset: number,
+  ) => number,
+  readlink: library.func('long readlink(void *, void *, size_t)') as (
+    path: Buffer,
+    into: Buffer,
+    size: number,
   ) => number,
   poll: library.func('int poll(void *, ulong, int)') as (fds: Buffer, count: number, timeout: number) => number,
   epollCreate: library.func('int epoll_create1(int)') as (flags: number) => number,

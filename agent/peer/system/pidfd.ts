@@ -1,3 +1,4 @@
+import { fstatSync, statfsSync } from 'node:fs';
 import { checked, libc, systemError, uninterrupted } from './native.ts';
 
 const SOL_SOCKET = 1;
@@ -9,6 +10,10 @@ const POLLNVAL = 0x20;
 // _IOWR(0xFF, 11, struct pidfd_info) at the 64 bytes of its first version; later kernels take the short one too.
 const PIDFD_GET_INFO = 0xc040ff0b;
 const PIDFD_INFO_CREDS = 2;
+const PIDFD_INFO_CGROUPID = 4;
+const CGROUP_ID_AT = 8;
+// The file system that pidfds are in from Linux 6.9 on.
+const PID_FS_MAGIC = 0x50494446;
 const EFFECTIVE_UID_AT = 36;
 const EFFECTIVE_GID_AT = 40;
 
@@ -72,15 +77,43 @@ function pollOnce(): number {
   return libc.poll(polled, 1, 0);
 }
 
-/** The ids under which the process runs now (Linux 6.13), or `undefined` where the kernel does not tell. */
-export function effectiveIds(pidfd: number): Ids | undefined {
-  info.fill(0);
-  info.writeUInt32LE(PIDFD_INFO_CREDS, 0);
+/** What {@link describe} says of a process. */
+export interface Description extends Ids {
+  /** The kernel's number of its cgroup in the unified hierarchy; `undefined` where it does not tell. */
+  readonly cgroup: number | undefined;
+}
+
+/** The effective ids and the cgroup of a process now (Linux 6.13), or `undefined` where the kernel does not tell. */
+export function describe(pidfd: number): Description | undefined {
+  info.writeUInt32LE(PIDFD_INFO_CREDS | PIDFD_INFO_CGROUPID, 0);
+  info.writeUInt32LE(0, 4);
   // ENOTTY, EINVAL: the kernel has no such request; ESRCH, EREMOTE: it tells nothing of this one.
   if (libc.ioctl(pidfd, PIDFD_GET_INFO, info) < 0) return undefined;
-  if ((info.readUInt32LE(0) & PIDFD_INFO_CREDS) === 0) return undefined;
-  return { uid: info.readUInt32LE(EFFECTIVE_UID_AT), gid: info.readUInt32LE(EFFECTIVE_GID_AT) };
+  const told = info.readUInt32LE(0);
+  if ((told & PIDFD_INFO_CREDS) === 0) return undefined;
+  return {
+    uid: info.readUInt32LE(EFFECTIVE_UID_AT),
+    gid: info.readUInt32LE(EFFECTIVE_GID_AT),
+    cgroup: (told & PIDFD_INFO_CGROUPID) === 0 ? undefined : idAt(CGROUP_ID_AT),
+  };
 }
+
+/** A number of the kernel's that counts up from zero: it will not have outgrown 53 bits. */
+function idAt(offset: number): number {
+  return info.readUInt32LE(offset) + info.readUInt32LE(offset + 4) * 2 ** 32;
+}
+
+/**
+ * The inode of a pidfd, which no other process of this boot has (Linux 6.9); `undefined` on an older kernel, where all share one.
+ *
+ * @throws Error with `code`
+ */
+export function pidfdInode(pidfd: number): string | undefined {
+  ofOwnFileSystem ??= statfsSync(`/proc/self/fd/${pidfd}`).type === PID_FS_MAGIC;
+  return ofOwnFileSystem ? String(fstatSync(pidfd, { bigint: true }).ino) : undefined;
+}
+
+let ofOwnFileSystem: boolean | undefined;
 
 function getOption(socket: number, name: number, size: number): void {
   optionSize.writeUInt32LE(size, 0);

@@ -1,23 +1,59 @@
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
+import { systemCodeOf } from '../../kernel/errors.ts';
+import { libc, uninterrupted } from './native.ts';
 import type { Ids } from './pidfd.ts';
 
-// Field 22 of /proc/<pid>/stat, counted from field 3: the first behind the name, which may hold blanks and parentheses.
-const START_TIME_FIELD = 22 - 3;
+// Fields of /proc/<pid>/stat as proc(5) numbers them. They are counted from field 3 on, the first behind the name, which may hold
+// blanks and parentheses.
+const STATE = 3;
+const START_TIME = 22;
+// startcode, endcode, startstack; start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end
+const LAYOUT = [26, 27, 28, 45, 46, 47, 48, 49, 50, 51];
+// What stands in the place of startcode for somebody who may not know (0 where there is no memory).
+const HIDDEN = new Set(['0', '1']);
+
+// Read into and made a string of within one synchronous call each.
+const text = Buffer.alloc(65_536);
 
 /**
  * When a process started, in clock ticks since boot: field 22 of `/proc/<pid>/stat`. `undefined` where there is no such process, or
  * `/proc` hides it (`hidepid`).
  */
 export function readStartTime(pid: number): string | undefined {
-  const stat = read(`/proc/${pid}/stat`);
-  if (stat === undefined) return undefined;
-  return startTimeIn(stat);
+  const stat = readStat(pid);
+  return stat === undefined ? undefined : startTimeIn(stat);
 }
 
 /** The start time in the text of a `/proc/<pid>/stat`; `undefined` when it is none. */
 export function startTimeIn(stat: string): string | undefined {
-  const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[START_TIME_FIELD];
+  const [ticks] = fieldsOf(stat, [START_TIME]);
   return ticks !== undefined && /^\d+$/.test(ticks) ? ticks : undefined;
+}
+
+/**
+ * Where the program, stack, heap, arguments and environment of a process lie, in the text of a `/proc/<pid>/stat`; `undefined` when
+ * it is not told: it takes `PTRACE_MODE_READ`, and a first thread that is not over.
+ */
+export function layoutIn(stat: string): string | undefined {
+  const fields = fieldsOf(stat, LAYOUT);
+  const [start] = fields;
+  return start === undefined || HIDDEN.has(start) || fields.includes(undefined) ? undefined : fields.join(' ');
+}
+
+/** True when the first thread of a process is over, whatever the others do: of its cgroup and namespaces nothing is told any more. */
+export function firstThreadIsOver(pid: number): boolean {
+  const stat = readStat(pid);
+  return stat === undefined || ['Z', 'X'].includes(fieldsOf(stat, [STATE])[0] ?? '');
+}
+
+/** The text of `/proc/<pid>/stat`. */
+export function readStat(pid: number): string | undefined {
+  return readText(`/proc/${pid}/stat`);
+}
+
+function fieldsOf(stat: string, numbers: readonly number[]): (string | undefined)[] {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return numbers.map((number) => fields[number - STATE]?.trim());
 }
 
 /** The number that the kernel drew when it started. */
@@ -34,11 +70,34 @@ export function ownerOf(pid: number): Ids | undefined {
   return stat === undefined ? undefined : { uid: stat.uid, gid: stat.gid };
 }
 
-function read(path: string): string | undefined {
+/** The text of a file in `/proc`; `undefined` where there is none, or the agent may not look. */
+export function readText(path: string): string | undefined {
+  const fd = openText(path);
+  if (fd === undefined) return undefined;
   try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    // ENOENT, ESRCH, EACCES: all of them mean that this process cannot be looked at.
+    return readAgain(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Opens a file in `/proc` to be read again and again, which stays that of the one process; the caller's to close. `undefined` where
+ * there is none, or the agent may not look.
+ *
+ * @throws Error with `code` when the agent is out of descriptors or memory: that is the agent's lack, not the process'
+ */
+export function openText(path: string): number | undefined {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if (['EMFILE', 'ENFILE', 'ENOMEM'].includes(systemCodeOf(error) ?? '')) throw error;
     return undefined;
   }
+}
+
+/** What a file of {@link openText} says now, up to 64 KiB of it; `undefined` when its process is over. */
+export function readAgain(fd: number): string | undefined {
+  const size = uninterrupted(() => libc.pread(fd, text, text.length, 0));
+  return size < 0 ? undefined : text.toString('latin1', 0, size);
 }

@@ -125,9 +125,12 @@ describe('attestation', () => {
 
   it.each([
     ['exited', 'has exited'],
-    ['changed', 'has become another program or user'],
+    ['executed', 'has executed another program'],
+    ['changed-ids', 'has changed its user or group'],
+    ['changed-cgroup', 'has been moved to another cgroup'],
+    ['changed-namespace', 'has entered another namespace'],
   ] as const)(
-    'throws away what was found of a process that has %s, even when an attestor failed over it',
+    'throws away what was found of a process that is over (%s), even when an attestor failed over it',
     async (end, text) => {
       const instance = livingInstance();
       const found = attestor('unix', async () => {
@@ -190,7 +193,7 @@ describe('what was found', () => {
     const runner = new AttestationRunner([attestor('unix', says('unix:uid:1'))], { clock: new ManualClock() });
     const instance = livingInstance();
     await runner.attest(instance);
-    instance.finish('changed');
+    instance.finish('executed');
     expect(runner.current(instance)).toBeUndefined();
     await expect(runner.attest(instance)).rejects.toMatchObject({ code: 'CALLER_UNKNOWN' });
   });

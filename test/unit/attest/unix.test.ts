@@ -283,7 +283,7 @@ describe('a process that does not stay', () => {
     };
     await expect(runner(attestor({}, becomes)).attest(process.instance)).rejects.toMatchObject({
       code: 'CALLER_UNKNOWN',
-      message: `process ${process.pid} has become another program or user since it connected`,
+      message: `process ${process.pid} has executed another program since it connected`,
     });
   });
 

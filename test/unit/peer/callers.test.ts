@@ -40,8 +40,11 @@ describe('callers', () => {
 
   test.each([
     ['exited', 'has exited'],
-    ['changed', 'has become another program or user'],
-  ] as const)('are not found when their process has %s', (end, how) => {
+    ['executed', 'has executed another program'],
+    ['changed-ids', 'has changed its user or group'],
+    ['changed-cgroup', 'has been moved to another cgroup'],
+    ['changed-namespace', 'has entered another namespace'],
+  ] as const)('are not found when their process is over: %s', (end, how) => {
     const callers = new Callers('workload');
     const instance = livingInstance();
     const { connectionId } = callers.add(instance, slot);

@@ -19,7 +19,8 @@ import { descriptors, isRoot, Processes, until } from '../../support/processes.t
 import { keptLog } from '../config/log.ts';
 
 const processes = new Processes();
-const watch = new ExitWatch();
+// A socket that is opened meanwhile would be counted among those of the listener.
+const watch = new ExitWatch('left alone');
 afterAll(async () => {
   processes.clean();
   await watch.close();

@@ -3,8 +3,8 @@ import { closeSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createEpoll, Epoll } from '../../../../agent/peer/system/epoll.ts';
 import { libc, uninterrupted } from '../../../../agent/peer/system/native.ts';
-import { effectiveIds, hasExited, openPidfd } from '../../../../agent/peer/system/pidfd.ts';
-import { ownerOf, readBootId, readStartTime, startTimeIn } from '../../../../agent/peer/system/proc.ts';
+import { describe as describeProcess, hasExited, openPidfd, pidfdInode } from '../../../../agent/peer/system/pidfd.ts';
+import { layoutIn, ownerOf, readBootId, readStartTime, startTimeIn } from '../../../../agent/peer/system/proc.ts';
 import { isRoot, Processes, until } from '../../../support/processes.ts';
 
 const processes = new Processes();
@@ -32,9 +32,20 @@ describe('a pidfd', () => {
     expect(() => hasExited(9999)).toThrowError(expect.objectContaining({ code: 'EBADF' }));
   });
 
+  test('has an inode that no other process has, where the kernel gives it one', async () => {
+    const [one, other] = [await processes.sleeper(), await processes.sleeper()];
+    const pidfds = [openPidfd(one.pid), openPidfd(one.pid), openPidfd(other.pid)];
+    const [first, again, second] = pidfds.map(pidfdInode);
+    expect(again).toBe(first);
+    if (first === undefined) expect(second).toBeUndefined();
+    else expect(second).not.toBe(first);
+    for (const pidfd of pidfds) closeSync(pidfd);
+  });
+
   test('tells the ids of its process, where the kernel does', () => {
     const pidfd = openPidfd(process.pid);
-    expect([{ uid: process.geteuid?.(), gid: process.getegid?.() }, undefined]).toContainEqual(effectiveIds(pidfd));
+    const told = { uid: process.geteuid?.(), gid: process.getegid?.(), cgroup: expect.any(Number) as number };
+    expect([told, undefined]).toContainEqual(describeProcess(pidfd));
     closeSync(pidfd);
   });
 
@@ -42,7 +53,8 @@ describe('a pidfd', () => {
     const child = await processes.sleeper({ uid: 65534, gid: 65533 });
     const pidfd = openPidfd(child.pid);
     expect(ownerOf(child.pid)).toEqual({ uid: 65534, gid: 65533 });
-    expect([{ uid: 65534, gid: 65533 }, undefined]).toContainEqual(effectiveIds(pidfd));
+    const told = { uid: 65534, gid: 65533, cgroup: expect.any(Number) as number };
+    expect([told, undefined]).toContainEqual(describeProcess(pidfd));
     closeSync(pidfd);
   });
 });
@@ -67,9 +79,18 @@ describe('/proc', () => {
     },
   );
 
-  test('that is cut off gives no start time', () => {
-    expect(startTimeIn('42 (sh) S 1 2 3')).toBeUndefined();
-    expect(startTimeIn('')).toBeUndefined();
+  test('that is cut off gives no start time and no layout', () => {
+    for (const text of ['42 (sh) S 1 2 3', '']) {
+      expect(startTimeIn(text)).toBeUndefined();
+      expect(layoutIn(text)).toBeUndefined();
+    }
+  });
+
+  test.each([['0'], ['1']])('that hides where memory lies, with %s, gives no layout', (startCode) => {
+    const stat = (start: string) =>
+      `42 (sh) S ${Array.from({ length: 49 }, (_, index) => (index + 4 === 26 ? start : String(index + 4))).join(' ')}\n`;
+    expect(layoutIn(stat(startCode))).toBeUndefined();
+    expect(layoutIn(stat('26'))).toBe('26 27 28 45 46 47 48 49 50 51');
   });
 
   test('names this boot', () => {
