@@ -1,5 +1,6 @@
 import type { Latest } from '../kernel/latest.ts';
 import type { JwtGrant, X509Grant } from '../policy/grant.ts';
+import type { CrlTerms } from '../svid/crl.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 
 /** A signed certificate with what a verifier needs between it and a root. Times in milliseconds since the epoch. */
@@ -8,6 +9,8 @@ export interface IssuedX509 {
   readonly chain: readonly [Buffer, ...Buffer[]];
   /** Lower-case hex without leading zeros, as OpenSSL prints it in lower case. */
   readonly serial: string;
+  /** The key identifier of the CA that signed it, hexadecimal: whose list it is revoked on. */
+  readonly issuer: string;
   readonly notBefore: number;
   readonly notAfter: number;
 }
@@ -19,6 +22,27 @@ export interface IssuedJwt {
   readonly issuedAt: number;
   readonly expiresAt: number;
 }
+
+/** A CA whose certificates verifiers look for on a list. Times in milliseconds since the epoch. */
+export interface CrlIssuer {
+  /** Its key identifier, hexadecimal. */
+  readonly id: string;
+  readonly use: 'root' | 'issuing-ca';
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** When the last certificate that it has signed, or may yet sign, expires: no list of it may end before. */
+  readonly signsUntil: number;
+  /** Signs a list of it in DER. */
+  sign(list: CrlTerms): Buffer;
+}
+
+/**
+ * Which lists an authority can answer for. Where they do not cover every issuing CA of the trust domain, none may be given out: a
+ * verifier with a list for one CA and none for another refuses the other's leaves.
+ */
+export type CrlCoverage =
+  | { readonly complete: true; readonly issuers: readonly CrlIssuer[] }
+  | { readonly complete: false; readonly reason: string };
 
 /** One key of an authority, for `status`. */
 export interface AuthorityKeyStatus {
@@ -38,6 +62,8 @@ export interface AuthorityKeyStatus {
 export interface Authority {
   /** The own trust domain's bundle. A successor key is in it before it signs, a predecessor until its last SVID has expired. */
   readonly bundle: Latest<TrustBundle>;
+  /** Whose lists verifiers need. A new CA is in it some seconds before it signs, so that its list is there before its leaves. */
+  readonly crls: Latest<CrlCoverage>;
   /** Until when what it signs now could be valid. */
   signerExpiresAt(kind: 'x509' | 'jwt'): number;
   /** @param publicKey SubjectPublicKeyInfo in DER, of the key that the subject alone holds */

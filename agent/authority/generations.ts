@@ -46,6 +46,10 @@ const PREPARE_AT = 1 / 2;
 const ACTIVATE_AT = 2 / 3;
 // A successor that is shorter-lived than its predecessor would itself grow old waiting: it signs from 1/3 of its own life on.
 const ACTIVATE_AT_OWN = 1 / 3;
+// An issuing CA is prepared this long before it is to sign, or this part of its life before: three times what its list is then given
+// to be out first, since making it may have to be tried more than once.
+const PREPARE_AHEAD_MS = 30_000;
+const PREPARE_AHEAD = 1 / 8;
 
 /** True while `now` is within the key's validity. */
 export function isValid(generation: Generation, now: number): boolean {
@@ -90,32 +94,55 @@ export function orderPublished<G extends Generation>(
   );
 }
 
-/** Conditions for keys that verifiers need not know of, because what they sign brings their certificate along. */
+/**
+ * Conditions for keys whose certificate travels with what they sign. Verifiers need not know them, but a verifier that checks
+ * revocation needs their list first.
+ */
 export interface ChainedConditions<G extends Generation> extends Conditions<G> {
   /** The lifetime of a new one, in milliseconds. */
   readonly ttl: number;
   /** Nothing outlives the key that signs it: milliseconds since the epoch. */
   readonly issuerNotAfter: number;
+  /** True once every verifier that is told of lists has had the time to take over its own. */
+  readonly known: (generation: G) => boolean;
   readonly create: (notAfter: number) => G;
 }
 
 /**
- * Brings a line of issuing CAs in order: a new one when half a lifetime is left, so that leaves of up to half its lifetime always
- * fit; earlier CAs stay for as long as something they signed may be valid.
+ * Brings a line of issuing CAs in order: a new one is prepared in time to sign when half a lifetime is left, so that leaves of up to
+ * half its lifetime always fit; earlier CAs stay for as long as something they signed may be valid.
+ *
+ * Only where none is valid does a new one sign at once: verifiers without its list refuse what it signs until they have that, and
+ * without it they would get nothing.
  */
 export function orderChained<G extends Generation>(line: readonly G[], conditions: ChainedConditions<G>): InOrder<G> {
-  const { now, ttl, issuerNotAfter, outdated, create } = conditions;
+  const { now, ttl, issuerNotAfter, outdated, known, create } = conditions;
   const kept = withoutExpired(line, now);
-  const active = kept.findLast((generation) => isValid(generation, now) && !outdated(generation));
+  const active = kept.findLast((generation) => generation.activated && isValid(generation, now));
+  const later = active === undefined ? kept : kept.slice(kept.indexOf(active) + 1);
+  const successor = later.findLast((each) => !each.activated && isValid(each, now) && !outdated(each));
   // Whole seconds, as certificates have them: a new one must be longer than the old one, or it would be followed at once.
   const notAfter = wholeSeconds(Math.min(now + ttl, issuerNotAfter));
-  if (active !== undefined) {
-    const renewAt = active.notAfter - ttl / 2;
-    if (now < renewAt) return inOrder(kept, active, renewAt, false);
+
+  if (active === undefined) {
+    const fresh = successor ?? create(notAfter);
+    const rest = kept.filter((generation) => generation !== fresh);
+    return orderChained([...rest, { ...fresh, activated: true }], conditions);
+  }
+  if (successor !== undefined) {
+    if (!known(successor)) return inOrder(kept, active, Number.POSITIVE_INFINITY, true);
+    return orderChained(
+      kept.map((generation) => (generation === successor ? { ...successor, activated: true } : generation)),
+      conditions,
+    );
+  }
+  if (!outdated(active)) {
+    const prepareAt = active.notAfter - ttl / 2 - Math.min(PREPARE_AHEAD_MS, ttl * PREPARE_AHEAD);
+    if (now < prepareAt) return inOrder(kept, active, prepareAt, false);
     // Under the same root a new one may not last longer; the next root, once it signs, gives it more.
     if (notAfter <= active.notAfter) return inOrder(kept, active, Number.POSITIVE_INFINITY, false);
   }
-  return orderChained([...kept, create(notAfter)], conditions);
+  return orderChained([...kept, { ...create(notAfter), activated: false }], conditions);
 }
 
 /** Cuts a time to the second, as X.509 and JWT have it. */

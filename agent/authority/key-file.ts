@@ -27,7 +27,14 @@ const content = v.strictObject({
     v.strictObject({ certificate: base64, key: base64, created_at: milliseconds, activated: v.boolean() }),
   ),
   issuing_cas: v.array(
-    v.strictObject({ certificate: base64, key: base64, created_at: milliseconds, name_constraint: v.boolean() }),
+    v.strictObject({
+      certificate: base64,
+      key: base64,
+      created_at: milliseconds,
+      name_constraint: v.boolean(),
+      // Absent of one that signs or has signed: every file was written so before issuing CAs were prepared.
+      activated: v.optional(v.boolean(), true),
+    }),
   ),
   jwt_keys: v.array(
     v.strictObject({ key: base64, created_at: milliseconds, not_after: milliseconds, activated: v.boolean() }),
@@ -52,7 +59,11 @@ export function formatKeys(trustDomain: TrustDomain, keys: Keys): string {
   const written: v.InferInput<typeof content> = {
     sequence: keys.sequence,
     roots: keys.roots.map((root) => ({ ...formatCa(root), activated: root.activated })),
-    issuing_cas: keys.issuing.map((ca) => ({ ...formatCa(ca), name_constraint: ca.nameConstraint })),
+    issuing_cas: keys.issuing.map((ca) => ({
+      ...formatCa(ca),
+      name_constraint: ca.nameConstraint,
+      ...(!ca.activated && { activated: false }),
+    })),
     jwt_keys: keys.jwt.map((each) => ({
       key: formatPrivateKey(each.key),
       created_at: each.createdAt,
@@ -84,7 +95,7 @@ export function parseKeys(trustDomain: TrustDomain, text: string): Keys {
     roots: roots.map((root) => ({ ...parseCa('root', root), activated: root.activated })),
     issuing: issuing.map((ca) => ({
       ...parseCa('issuing CA', ca),
-      activated: true,
+      activated: ca.activated,
       nameConstraint: ca.name_constraint,
     })),
     jwt: jwt.map((each) =>

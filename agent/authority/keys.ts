@@ -79,7 +79,7 @@ export function makeIssuingCa(terms: KeyTerms, root: RootKey, notAfter: number, 
     },
     root.issuer,
   );
-  return { id: idOf(issuer), createdAt: terms.now, ...validity, activated: true, certificate, issuer, nameConstraint };
+  return { id: idOf(issuer), createdAt: terms.now, ...validity, activated: false, certificate, issuer, nameConstraint };
 }
 
 /** Makes a key for tokens. @param ttl milliseconds */

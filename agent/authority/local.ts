@@ -8,7 +8,7 @@ import { assertGranted } from '../policy/grant.ts';
 import { JwtSigner } from '../svid/jwt-signer.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import { LeafSigner, newSerial } from '../svid/x509.ts';
-import type { Authority, AuthorityKeyStatus, IssuedJwt, IssuedX509 } from './authority.ts';
+import type { Authority, AuthorityKeyStatus, CrlCoverage, IssuedJwt, IssuedX509 } from './authority.ts';
 import type { Generation } from './generations.ts';
 import { isValid, wholeSeconds } from './generations.ts';
 import type { Keys } from './key-file.ts';
@@ -46,7 +46,9 @@ const RETRY_MS = 5000;
 
 /**
  * Signs with keys of its own: a root, issuing CAs under it (path length 0), and JWT keys, all kept in `data_dir` and rotated by the
- * clock. Certificates of up to `min(caTtl / 2, rootTtl / 3)` and tokens of up to `jwtKeyTtl / 3` always fit.
+ * clock. While it runs, certificates of up to `min(caTtl / 2, rootTtl / 3)`, less the ten seconds that the first issuing CA of a new
+ * root is listed before it signs, and tokens of up to `jwtKeyTtl / 3` always fit. After a start that was due for a new issuing CA
+ * certificates are shorter for as long.
  *
  * Signing is synchronous behind the asynchronous interface: a signature takes less than the way to another thread.
  */
@@ -87,6 +89,10 @@ export class LocalAuthority implements Authority {
     return this.#publication.bundle;
   }
 
+  get crls(): Latest<CrlCoverage> {
+    return this.#publication.crls;
+  }
+
   /** @throws MayflyError `AUTHORITY_UNAVAILABLE` when nothing can be signed now */
   signerExpiresAt(kind: 'x509' | 'jwt'): number {
     return this.#valid(kind === 'x509' ? 'issuing' : 'jwt').notAfter;
@@ -101,7 +107,7 @@ export class LocalAuthority implements Authority {
     const serial = newSerial(this.#random);
     const { spiffeId: id, dnsNames } = grant.entry;
     const leaf = this.#signers.leaf.sign({ id, dnsNames, publicKey, serial, notBefore, notAfter });
-    return { chain: [leaf, ca.certificate], serial: serial.toString('hex'), notBefore, notAfter };
+    return { chain: [leaf, ca.certificate], serial: serial.toString('hex'), issuer: ca.id, notBefore, notAfter };
   }
 
   // oxlint-disable-next-line require-await -- other authorities sign elsewhere
@@ -208,7 +214,10 @@ export class LocalAuthority implements Authority {
     this.#publication.publish(keys);
     this.#cancelAlarms();
     this.#alarms = [clock.at(lookAgainAt, () => this.#look())];
-    if (awaitsPublication) this.#alarms.push(clock.after(this.#publication.refreshMs, () => this.#look()));
+    const { untilNextKnown } = this.#publication;
+    if (awaitsPublication && Number.isFinite(untilNextKnown)) {
+      this.#alarms.push(clock.after(untilNextKnown, () => this.#look()));
+    }
     if (!changed && how === 'rotated') return;
     log.info(`authority.${how}`, `the authority's keys were ${how}`, {
       sequence: keys.sequence,

@@ -21,7 +21,7 @@ export interface KeyPolicy {
 export interface Moment {
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** True once verifiers know the key of this id. */
+  /** True once verifiers know the key of this id: of an issuing CA, its list. */
   readonly known: (id: string) => boolean;
   readonly random: (bytes: number) => Buffer;
 }
@@ -56,6 +56,7 @@ export function rotate(keys: Keys, policy: KeyPolicy, moment: Moment): Rotated {
     now,
     ttl: policy.caTtl,
     issuerNotAfter: roots.active.notAfter,
+    known,
     outdated: (ca) => ofOtherType(ca.issuer.key.algorithm.keyType) || ca.nameConstraint !== policy.nameConstraint,
     create: (notAfter) => makeIssuingCa(terms, roots.active, notAfter, policy.nameConstraint),
   });
@@ -82,7 +83,7 @@ export function rotate(keys: Keys, policy: KeyPolicy, moment: Moment): Rotated {
     issuing: issuing.active,
     jwt: jwt.active,
     lookAgainAt: Math.min(roots.lookAgainAt, issuing.lookAgainAt, jwt.lookAgainAt),
-    awaitsPublication: roots.awaitsPublication || jwt.awaitsPublication,
+    awaitsPublication: roots.awaitsPublication || issuing.awaitsPublication || jwt.awaitsPublication,
   };
 }
 

@@ -93,36 +93,85 @@ describe('published keys', () => {
 });
 
 describe('issuing CAs', () => {
-  function chained(line: readonly Generation[], now: number, issuerNotAfter = Number.POSITIVE_INFINITY) {
+  /** How long before half its lifetime is left a successor is prepared. */
+  const AHEAD = 30_000;
+
+  function chained(
+    line: readonly Generation[],
+    now: number,
+    more: { issuerNotAfter?: number; listed?: boolean; ttl?: number } = {},
+  ) {
     let made = 0;
     const order = orderChained(line, {
       now,
-      ttl: TTL,
-      issuerNotAfter,
+      ttl: more.ttl ?? TTL,
+      issuerNotAfter: more.issuerNotAfter ?? Number.POSITIVE_INFINITY,
       outdated: ({ id }) => id === 'outdated',
+      known: () => more.listed ?? true,
       create: (notAfter) => {
         made += 1;
-        return generation(`new${made}`, now, { notAfter });
+        return generation(`new${made}`, now, { notAfter, activated: false });
       },
     });
-    return { ...order, ids: order.line.map(({ id }) => id).join(' ') };
+    return { ...order, ids: order.line.map(({ id, activated }) => (activated ? id : `(${id})`)).join(' ') };
   }
 
-  test('a new one comes when half a lifetime is left, and the old one stays until its end', () => {
+  test('the very first signs at once, whether its list is out or not', () => {
+    const order = chained([], 0, { listed: false });
+    expect(order).toMatchObject({ ids: 'new1', active: { id: 'new1' }, lookAgainAt: TTL / 2 - AHEAD });
+    expect(order.awaitsPublication).toBe(false);
+  });
+
+  test('a new one is prepared before half a lifetime is left, and signs nothing until its list is out', () => {
     const line = [generation('a', 0)];
-    expect(chained(line, TTL / 2 - 1)).toMatchObject({ ids: 'a', lookAgainAt: TTL / 2 });
-    expect(chained(line, TTL / 2)).toMatchObject({ ids: 'a new1', active: { id: 'new1' }, lookAgainAt: TTL });
-    expect(chained([...line, generation('b', TTL / 2)], TTL)).toMatchObject({ ids: 'b new1' });
+    const at = TTL / 2 - AHEAD;
+    expect(chained(line, at - 1)).toMatchObject({ ids: 'a', lookAgainAt: at });
+    const prepared = chained(line, at, { listed: false });
+    expect(prepared).toMatchObject({ ids: 'a (new1)', active: { id: 'a' }, awaitsPublication: true, lookAgainAt: TTL });
+    expect(chained(prepared.line, at + 1, { listed: false })).toMatchObject({ ids: 'a (new1)', active: { id: 'a' } });
+    expect(chained(prepared.line, at + 10_000)).toMatchObject({ ids: 'a new1', active: { id: 'new1' } });
+  });
+
+  test('the old one stays until its end', () => {
+    const line = [generation('a', 0), generation('b', TTL / 2 - AHEAD)];
+    expect(chained(line, TTL / 2)).toMatchObject({ ids: 'a b', active: { id: 'b' }, lookAgainAt: TTL - 2 * AHEAD });
+    expect(chained(line, TTL).line[0]).toMatchObject({ id: 'b' });
+  });
+
+  test('a prepared one signs at once when nothing else is valid any more, and a new one when it is not either', () => {
+    const line = [generation('a', 0), generation('b', TTL / 2, { activated: false })];
+    expect(chained(line, TTL, { listed: false })).toMatchObject({ ids: 'b (new1)', active: { id: 'b' } });
+    expect(chained(line, 100 * TTL, { listed: false })).toMatchObject({ ids: 'new1', active: { id: 'new1' } });
+  });
+
+  test('a short-lived one is prepared in proportion', () => {
+    const line = [generation('a', 0, { notAfter: 80_000 })];
+    expect(chained(line, 0, { ttl: 80_000 })).toMatchObject({ ids: 'a', lookAgainAt: 30_000 });
   });
 
   test('none outlives its root, and under the same root there is no point in another', () => {
-    const capped = chained([], 500, 100_000);
+    const capped = chained([], 500, { issuerNotAfter: 100_000 });
     expect(capped).toMatchObject({ ids: 'new1', active: { notAfter: 100_000 }, lookAgainAt: 100_000 });
-    expect(chained(capped.line, 99_999, 100_000)).toMatchObject({ ids: 'new1', lookAgainAt: 100_000 });
-    expect(chained(capped.line, 99_999, 10 * TTL)).toMatchObject({ ids: 'new1 new1', active: { notAfter: 699_000 } });
+    expect(chained(capped.line, 99_999, { issuerNotAfter: 100_000 })).toMatchObject({
+      ids: 'new1',
+      lookAgainAt: 100_000,
+    });
+    expect(chained(capped.line, 99_999, { issuerNotAfter: 10 * TTL })).toMatchObject({
+      ids: 'new1 new1',
+      active: { notAfter: 699_000 },
+    });
   });
 
-  test('one that does not fit the configuration is followed at once', () => {
-    expect(chained([generation('outdated', 0)], 1)).toMatchObject({ ids: 'outdated new1', active: { id: 'new1' } });
+  test('one that does not fit the configuration is followed as soon as the list of the next is out', () => {
+    const line = [generation('outdated', 0)];
+    const waiting = chained(line, 1, { listed: false });
+    expect(waiting).toMatchObject({ ids: 'outdated (new1)', active: { id: 'outdated' }, awaitsPublication: true });
+    expect(chained(waiting.line, 2)).toMatchObject({ ids: 'outdated new1', active: { id: 'new1' } });
+  });
+
+  test('what is in order stays the very same objects', () => {
+    const line = [generation('a', 0), generation('b', TTL / 2 - AHEAD, { activated: false })];
+    const { line: after } = chained(line, TTL / 2, { listed: false });
+    expect(after.length === 2 && after.every((each, index) => each === line[index])).toBe(true);
   });
 });

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { IssuedJwt, IssuedX509 } from '../../../agent/authority/authority.ts';
+import type { CrlIssuer, IssuedJwt, IssuedX509 } from '../../../agent/authority/authority.ts';
 import type { LocalAuthorityOptions } from '../../../agent/authority/local.ts';
 import { LocalAuthority } from '../../../agent/authority/local.ts';
 import { parseAudience } from '../../../agent/kernel/audience.ts';
@@ -398,25 +398,128 @@ describe('a restart', () => {
     expect(states(open())).toContain('issuing-ca retired, issuing-ca active');
   });
 
-  test('with another key type changes over: the CA at once, what is published once verifiers know it', async () => {
+  test('with another key type changes over: the CA once its list is out, what is published once verifiers know it', async () => {
     await open().close();
     const authority = open({ keyType: 'ec-p384' });
-    expect(states(authority)).toContain('root active, root prepared');
+    expect(states(authority)).toContain('root active, root prepared, issuing-ca active, issuing-ca prepared');
     expect(refusal(await issueX509(authority), bundleOf(authority), clock.now())).toBeUndefined();
+    clock.advance(10 * SECOND);
+    expect(states(authority)).toContain('root active, root prepared, issuing-ca retired, issuing-ca active');
     clock.advance(10 * MINUTE);
     expect(states(authority)).toContain('root retired, root active');
     expect(refusal(await issueX509(authority), bundleOf(authority), clock.now())).toBeUndefined();
   });
 
-  test('with another name constraint signs by a new issuing CA at once', async () => {
+  test('with another name constraint signs by a new issuing CA once the list of that is out', async () => {
     const first = open();
     const before = await issueX509(first);
     await first.close();
     const second = open({ nameConstraint: true });
+    clock.advance(10 * SECOND - 1);
+    expect((await issueX509(second)).chain[1]).toEqual(before.chain[1]);
+    clock.advance(1);
     const after = await issueX509(second);
     expect(after.chain[1]).not.toEqual(before.chain[1]);
     expect(bundleOf(second)).toEqual(bundleOf(first));
     expect(refusal(before, bundleOf(second), clock.now())).toBeUndefined();
+  });
+
+  test('keeps a prepared issuing CA prepared, and waits anew: nobody could be told meanwhile', async () => {
+    const first = open();
+    clock.advance(12 * HOUR - 25 * SECOND);
+    expect(states(first)).toContain('issuing-ca active, issuing-ca prepared');
+    await first.close();
+    clock.advance(HOUR);
+    const second = open();
+    const [active, prepared] = second.status().keys.filter(({ use }) => use === 'issuing-ca');
+    expect([active, prepared]).toMatchObject([{ state: 'active' }, { state: 'prepared' }]);
+    expect((await issueX509(second)).issuer).toBe(active!.id);
+    clock.advance(10 * SECOND);
+    expect((await issueX509(second)).issuer).toBe(prepared!.id);
+  });
+
+  test('takes over a file from before issuing CAs were prepared, and leaves it as it is', async () => {
+    const first = open();
+    const issued = await issueX509(first);
+    await first.close();
+    const file = join(dataDir, 'authority/keys.json');
+    const before = readFileSync(file, 'utf8');
+    const { content } = JSON.parse(before) as { content: { issuing_cas: object[] } };
+    expect(content.issuing_cas.map((ca) => Object.keys(ca))).toEqual([
+      ['certificate', 'key', 'created_at', 'name_constraint'],
+    ]);
+    const second = open();
+    expect((await issueX509(second)).chain[1]).toEqual(issued.chain[1]);
+    expect(readFileSync(file, 'utf8')).toBe(before);
+  });
+});
+
+describe('the lists that verifiers need', () => {
+  function issuersOf(authority: LocalAuthority): readonly CrlIssuer[] {
+    const coverage = authority.crls.value;
+    return coverage?.complete === true ? coverage.issuers : [];
+  }
+
+  test('are of every root and issuing CA, each until the last that it signs', async () => {
+    const authority = open();
+    const [root, ca] = issuersOf(authority);
+    expect(issuersOf(authority)).toHaveLength(2);
+    expect(root).toMatchObject({ use: 'root', notAfter: clock.now() + 30 * DAY, signsUntil: clock.now() + DAY });
+    expect(ca).toMatchObject({ use: 'issuing-ca', notAfter: clock.now() + DAY, signsUntil: clock.now() + DAY });
+    expect(await issueX509(authority)).toMatchObject({ issuer: ca!.id });
+  });
+
+  test('are asked for before a new issuing CA signs, and still of the one before it', async () => {
+    const authority = open();
+    const before = issuersOf(authority);
+    const [root, ca] = before;
+    clock.advance(12 * HOUR - 30 * SECOND - 1);
+    expect(issuersOf(authority)).toBe(before);
+    clock.advance(1);
+    const [sameRoot, sameCa, next] = issuersOf(authority);
+    expect([sameRoot!.id, sameCa!.id]).toEqual([root!.id, ca!.id]);
+    expect(sameRoot!.signsUntil).toBe(next!.notAfter);
+    for (let waited = 0; waited < 10; waited++) {
+      expect((await issueX509(authority)).issuer).toBe(ca!.id);
+      clock.advance(SECOND);
+    }
+    expect((await issueX509(authority)).issuer).toBe(next!.id);
+    clock.advance(12 * HOUR + MINUTE);
+    expect(issuersOf(authority).map(({ id }) => id)).toEqual([root!.id, next!.id, expect.any(String)]);
+  });
+
+  test('of half the lifetime of an issuing CA always fit, at every second of its change', async () => {
+    const authority = open();
+    clock.advance(12 * HOUR - MINUTE);
+    const signers = new Set<string>();
+    for (const end = clock.now() + 2 * MINUTE; clock.now() < end; clock.advance(SECOND)) {
+      signers.add((await issueX509(authority, 12 * HOUR)).issuer);
+    }
+    expect(signers.size).toBe(2);
+  });
+
+  test('no issuing CA but the first signs before it was listed, whatever the clock does', async () => {
+    const authority = open({ rootTtl: 10 * MINUTE, caTtl: 4 * MINUTE, jwtKeyTtl: 6 * MINUTE });
+    const listedAt = new Map(issuersOf(authority).map(({ id }) => [id, Number.NEGATIVE_INFINITY]));
+    let signers = 0;
+    let last = '';
+    for (const end = clock.monotonic() + 40 * MINUTE; clock.monotonic() < end; clock.advance(SECOND)) {
+      for (const { id } of issuersOf(authority)) if (!listedAt.has(id)) listedAt.set(id, clock.monotonic());
+      const { issuer } = await issueX509(authority, 30 * SECOND);
+      expect(clock.monotonic() - listedAt.get(issuer)!).toBeGreaterThanOrEqual(9 * SECOND);
+      if (issuer !== last) signers += 1;
+      last = issuer;
+      // Not so far that nothing would be valid any more.
+      if (clock.monotonic() % (7 * MINUTE) === 0) clock.step(30 * SECOND);
+    }
+    expect(signers).toBeGreaterThan(10);
+  });
+
+  test('when no CA is valid any more the new one signs at once, and its list is asked for at once', async () => {
+    const authority = open();
+    clock.step(40 * DAY);
+    const { issuer } = await issueX509(authority);
+    expect(issuersOf(authority).map(({ id }) => id)).toContain(issuer);
   });
 });
 

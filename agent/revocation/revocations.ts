@@ -1,0 +1,204 @@
+import type { Clock } from '../kernel/clock.ts';
+import type { LeaseEndReason, RevocationReason, SvidRevoked } from '../ledger/event.ts';
+import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
+import type { LiveLease, OutstandingCertificate, OutstandingToken } from '../ledger/state.ts';
+import type { Lifetimes, Listing } from './lifetimes.ts';
+import type { RevocationLists } from './lists.ts';
+
+/** What was revoked with a lease: serials of certificates and ids of tokens that had not expired. */
+export interface EndedLease {
+  readonly serials: readonly string[];
+  readonly jtis: readonly string[];
+}
+
+/** How a lease ended, as far as its reason does not say. */
+export interface EndOptions {
+  /** What led to the revocation, where that is more than the lease's end: the operator's own words. */
+  readonly cause?: string | undefined;
+  /** A sentence beside the reason. */
+  readonly detail?: string | undefined;
+  /** What verifiers are told, where an operator says it. */
+  readonly code?: RevocationReason | undefined;
+}
+
+/** What revocations need. */
+export interface RevocationsParts {
+  readonly ledger: Pick<IssuanceLedger, 'state' | 'note'>;
+  readonly lists: RevocationLists;
+  readonly lifetimes: Lifetimes;
+  readonly clock: Clock;
+  /** Told after each change of the lists. */
+  readonly revoked: () => void;
+}
+
+interface Certificate extends OutstandingCertificate {
+  /** Milliseconds since the epoch. */
+  readonly issuedAt?: number;
+}
+
+interface What {
+  readonly reason: RevocationReason;
+  readonly cause: string;
+  readonly certificates: readonly Certificate[];
+  readonly tokens: readonly OutstandingToken[];
+}
+
+const NOTHING: EndedLease = { serials: [], jtis: [] };
+
+// A process may have fetched tokens by the thousand: no record gets too long for those who read them by the line.
+const TOKENS_A_RECORD = 1000;
+
+/**
+ * Takes back what was issued, at once and in memory: certificates on the lists, tokens on the denylist that the ledger's state is. The
+ * record follows, and waits for nobody; what followers are told is the publisher's to pace.
+ */
+export class Revocations {
+  readonly #parts: RevocationsParts;
+
+  constructor(parts: RevocationsParts) {
+    this.#parts = parts;
+    for (const certificate of parts.ledger.state.revokedCertificates.values()) parts.lists.add(certificate);
+  }
+
+  /**
+   * Ends a lease in the ledger, and revokes all that was issued under it and has not expired. One that the ledger does not know, since
+   * nothing was ever issued under it or it has ended, is no concern of this.
+   */
+  end({ id }: { readonly id: string }, reason: LeaseEndReason, options: EndOptions = {}): EndedLease {
+    const { ledger } = this.#parts;
+    const lease = ledger.state.leases.get(id);
+    if (lease === undefined) return NOTHING;
+    const certificates = this.#outstanding(lease);
+    const tokens = this.#unexpired(lease.tokens);
+    const { cause = reason, code = codeOf(reason), detail } = options;
+    // Before the end: a crash that keeps the second record from the disk leaves a lease that the next start ends once more, and not
+    // one that is over with everything issued under it still good.
+    this.#revoke(lease, { reason: code, cause, certificates, tokens }, isDeath(reason) ? 'died' : 'withdrawn');
+    ledger.note({
+      type: 'lease.ended',
+      lease: id,
+      parent: lease.decision,
+      instance: lease.instance,
+      entry: lease.entry,
+      ...(lease.owner !== undefined && { owner: lease.owner }),
+      spiffe_id: lease.spiffeId,
+      reason,
+      ...(detail !== undefined && { detail }),
+    });
+    return { serials: certificates.map(({ serial }) => serial), jtis: tokens.map(({ jti }) => jti) };
+  }
+
+  /** Revokes certificates whose successor is in use, while their lease goes on. */
+  supersede(leaseId: string, serials: readonly string[], cause = 'superseded by a newer certificate'): void {
+    const lease = this.#parts.ledger.state.leases.get(leaseId);
+    if (lease === undefined) return;
+    const certificates = this.#outstanding(lease).filter(({ serial }) => serials.includes(serial));
+    this.#revoke(lease, { reason: 'superseded', cause, certificates, tokens: [] }, 'withdrawn');
+  }
+
+  /** Revokes one token, while its lease goes on; nothing when no living lease has it. */
+  revokeToken(jti: string, { cause, code }: { readonly cause: string; readonly code: RevocationReason }): void {
+    const lease = this.#parts.ledger.state.leases.values().find(({ tokens }) => tokens.has(jti));
+    const token = lease?.tokens.get(jti);
+    if (lease === undefined || token === undefined) return;
+    this.#revoke(lease, { reason: code, cause, certificates: [], tokens: [token] }, 'withdrawn');
+  }
+
+  /** Why a token was revoked, or `undefined` when it was not. */
+  tokenRevoked(jti: string): RevocationReason | undefined {
+    return this.#parts.ledger.state.revokedTokens.get(jti)?.reason;
+  }
+
+  #outstanding({ certificates }: LiveLease): readonly Certificate[] {
+    const revoked = this.#parts.ledger.state.revokedCertificates;
+    return this.#unexpired(certificates).filter(({ serial }) => !revoked.has(serial));
+  }
+
+  #unexpired<T extends { readonly expiresAt: number }>(issued: ReadonlyMap<string, T>): readonly T[] {
+    const now = this.#parts.clock.now();
+    return [...issued.values()].filter(({ expiresAt }) => now < expiresAt);
+  }
+
+  #revoke(lease: LiveLease, { cause, certificates, reason, tokens }: What, how: Listing): void {
+    if (certificates.length + tokens.length === 0) return;
+    const { clock, ledger, lists, lifetimes, revoked } = this.#parts;
+    const now = clock.now();
+    for (const { expiresAt, issuedAt = now, issuer, serial } of certificates) {
+      const age = Math.max(0, issuedAt - lease.openedAt);
+      lists.add({ serial, issuer, expiresAt, revokedAt: now, reason }, lifetimes.listed(lease.entry, age, how));
+    }
+    const common = {
+      type: 'svid.revoked' as const,
+      lease: lease.id,
+      parent: lease.decision,
+      entry: lease.entry,
+      spiffe_id: lease.spiffeId,
+      reason,
+      cause,
+    };
+    for (let at = 0; at === 0 || at < tokens.length; at += TOKENS_A_RECORD) {
+      ledger.note({
+        ...common,
+        certificates: at === 0 ? certificates.map(certificateRecord) : [],
+        tokens: tokens.slice(at, at + TOKENS_A_RECORD).map(tokenRecord),
+      });
+    }
+    if (certificates.length > 0) revoked();
+  }
+}
+
+/** RFC 5280 §5.3.1: what verifiers are told of why. */
+function codeOf(reason: LeaseEndReason): RevocationReason {
+  switch (reason) {
+    case 'exited':
+    case 'executed':
+    case 'changed-ids':
+    case 'changed-cgroup':
+    case 'changed-namespace':
+    case 'expired':
+    case 'gone':
+    case 'replaced':
+    case 'rebooted':
+      return 'cessationOfOperation';
+    case 'entry-removed':
+    case 'entry-changed':
+    case 'selectors-changed':
+    case 'refused':
+    case 'unverifiable':
+      return 'privilegeWithdrawn';
+    // By hand, and without a word about why: the worst that it may be.
+    case 'revoked':
+      return 'keyCompromise';
+  }
+}
+
+/** Whether the process itself was over just now, so that others like it may be expected to do the same. */
+function isDeath(reason: LeaseEndReason): boolean {
+  switch (reason) {
+    case 'exited':
+    case 'executed':
+    case 'changed-ids':
+    case 'changed-cgroup':
+    case 'changed-namespace':
+      return true;
+    case 'entry-removed':
+    case 'entry-changed':
+    case 'selectors-changed':
+    case 'refused':
+    case 'revoked':
+    case 'expired':
+    case 'gone':
+    case 'replaced':
+    case 'rebooted':
+    case 'unverifiable':
+      return false;
+  }
+}
+
+function certificateRecord({ expiresAt, issuer, serial }: Certificate): SvidRevoked['certificates'][number] {
+  return { serial, issuer, expires_at: new Date(expiresAt).toISOString() };
+}
+
+function tokenRecord({ expiresAt, jti }: OutstandingToken): SvidRevoked['tokens'][number] {
+  return { jti, expires_at: new Date(expiresAt).toISOString() };
+}
