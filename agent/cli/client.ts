@@ -80,40 +80,44 @@ export class AgentClient implements Disposable {
     request: MessageInitShape<I>,
     signal?: AbortSignal,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
-    const aborted = () => signal?.aborted === true;
-    if (aborted()) return;
-    const call = this.#client.makeServerStreamRequest<MessageInitShape<I>, MessageShape<O>>(
-      pathOf(method),
-      (message) => Buffer.from(toBinary(method.input, create(method.input, message))),
-      (bytes) => fromBinary(method.output, bytes),
-      request,
-      securityHeader(),
-    );
-    let tooLate = false;
-    const late = this.#clock.after(this.#timeout, () => {
-      tooLate = true;
-      call.cancel();
+    yield* this.#messages(method, request, this.#timeout, signal);
+    if (signal?.aborted !== true) throw this.#ended();
+  }
+
+  /**
+   * {@link stream} for what may have nothing to say for hours: the agent has to take the connection in time, and no more.
+   *
+   * @throws MayflyError as {@link stream}
+   */
+  async *quietStream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    signal: AbortSignal,
+  ): AsyncGenerator<MessageShape<O>, void, undefined> {
+    const connected = new AbortController();
+    const late = this.#clock.after(this.#timeout, () => connected.abort(unanswered(this.#socket, this.#timeout)));
+    this.#client.waitForReady(Number.POSITIVE_INFINITY, (error) => {
+      if (error === undefined) late.cancel();
     });
-    const cancel = () => call.cancel();
-    signal?.addEventListener('abort', cancel);
-    // A cancelled call fails once more, when nobody listens any longer.
-    call.on('error', () => {});
     try {
-      for await (const message of call) {
-        late.cancel();
-        yield message as MessageShape<O>;
-      }
-    } catch (error) {
-      if (aborted()) return;
-      throw tooLate ? unanswered(this.#socket, this.#timeout) : callError(error, this.#socket);
+      yield* this.#messages(method, request, undefined, AbortSignal.any([signal, connected.signal]));
     } finally {
       late.cancel();
-      signal?.removeEventListener('abort', cancel);
-      call.cancel();
     }
-    if (!aborted()) {
-      throw new MayflyError('AGENT_UNREACHABLE', `the agent at ${this.#socket.path} ended the stream; ask again`);
-    }
+    if (!signal.aborted) throw connected.signal.aborted ? connected.signal.reason : this.#ended();
+  }
+
+  /**
+   * Yields all that the agent sends until it ends the stream.
+   *
+   * @throws MayflyError as {@link unary}
+   */
+  all<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<MessageShape<O>, void, undefined> {
+    return this.#messages(method, request, this.#timeout, signal);
   }
 
   /**
@@ -126,11 +130,58 @@ export class AgentClient implements Disposable {
     request: MessageInitShape<I>,
   ): Promise<MessageShape<O>> {
     for await (const message of this.stream(method, request)) return message;
-    throw new MayflyError('AGENT_UNREACHABLE', `the agent at ${this.#socket.path} ended the stream; ask again`);
+    throw this.#ended();
   }
 
   [Symbol.dispose](): void {
     this.#client.close();
+  }
+
+  /** @param timeout how long to wait for the first message or the end, in milliseconds; for ever when `undefined` */
+  async *#messages<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    timeout: number | undefined,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<MessageShape<O>, void, undefined> {
+    const aborted = () => signal?.aborted === true;
+    if (aborted()) return;
+    const call = this.#client.makeServerStreamRequest<MessageInitShape<I>, MessageShape<O>>(
+      pathOf(method),
+      (message) => Buffer.from(toBinary(method.input, create(method.input, message))),
+      (bytes) => fromBinary(method.output, bytes),
+      request,
+      securityHeader(),
+    );
+    let tooLate: MayflyError | undefined;
+    const late =
+      timeout === undefined
+        ? undefined
+        : this.#clock.after(timeout, () => {
+            tooLate = unanswered(this.#socket, timeout);
+            call.cancel();
+          });
+    const cancel = () => call.cancel();
+    signal?.addEventListener('abort', cancel);
+    // A cancelled call fails once more, when nobody listens any longer.
+    call.on('error', () => {});
+    try {
+      for await (const message of call) {
+        late?.cancel();
+        yield message as MessageShape<O>;
+      }
+    } catch (error) {
+      if (aborted()) return;
+      throw tooLate ?? callError(error, this.#socket);
+    } finally {
+      late?.cancel();
+      signal?.removeEventListener('abort', cancel);
+      call.cancel();
+    }
+  }
+
+  #ended(): MayflyError {
+    return new MayflyError('AGENT_UNREACHABLE', `the agent at ${this.#socket.path} ended the stream; ask again`);
   }
 }
 
@@ -139,9 +190,14 @@ export function connectApi({ options, terminal }: Invocation, timeout = TIMEOUT_
   return new AgentClient(findSocket(options, terminal), options.timeout ?? timeout, terminal.clock);
 }
 
-/** Connects to the admin socket. @throws MayflyError as {@link findAdminSocket} */
-export function connectAdmin({ options, terminal }: Invocation): AgentClient {
-  return new AgentClient(findAdminSocket(options, terminal), options.timeout ?? TIMEOUT_MS, terminal.clock);
+/**
+ * Connects to the admin socket.
+ *
+ * @param more how much longer than usual an answer takes, in milliseconds
+ * @throws MayflyError as {@link findAdminSocket}
+ */
+export function connectAdmin({ options, terminal }: Invocation, more = 0): AgentClient {
+  return new AgentClient(findAdminSocket(options, terminal), (options.timeout ?? TIMEOUT_MS) + more, terminal.clock);
 }
 
 /** SPIFFE Workload Endpoint §5.2: without it every call is refused. */

@@ -43,6 +43,26 @@ export const clientCommands: readonly CommandRow[] = [
     load: async (terminal) => (await import('./status.ts')).statusCommand(terminal),
   },
   {
+    name: 'revoke',
+    summary: 'end identities before they expire',
+    load: async (terminal) => (await import('./revoke.ts')).revokeCommand(terminal),
+  },
+  {
+    name: 'drill',
+    summary: 'renew or revoke on purpose, and show how long it takes until all know',
+    load: async (terminal) => (await import('./drill.ts')).drillCommand(terminal),
+  },
+  {
+    name: 'events',
+    summary: 'print what the agent decides, for other programs',
+    load: async (terminal) => (await import('./events.ts')).eventsCommand(terminal),
+  },
+  {
+    name: 'audit',
+    summary: "verify the agent's records, and read what happened",
+    load: async (terminal) => (await import('./audit.ts')).auditCommand(terminal),
+  },
+  {
     name: 'reload',
     summary: 'have the agent read its files again',
     load: async (terminal) => (await import('./reload.ts')).reloadCommand(terminal),

@@ -13,12 +13,20 @@ export function formatTime(time: Date): string {
 /** How far a time is from `now` (milliseconds since the epoch), in its two largest units or so: `59m50s left`, `expired 3m2s ago`. */
 export function formatLeft(time: Date, now: number): string {
   const ms = time.getTime() - now;
-  const unit = Math.abs(ms) >= DAY_MS ? HOUR_MS : Math.abs(ms) >= HOUR_MS ? MINUTE_MS : SECOND_MS;
-  const whole = Math.trunc(ms / unit) * unit;
-  return whole > 0 ? `${formatDuration(whole)} left` : `expired ${formatDuration(-whole)} ago`;
+  return wholeUnits(ms) > 0 ? `${formatAge(ms)} left` : `expired ${formatAge(-ms)} ago`;
 }
 
 /** A time with how far it is: `2026-01-01 10:00:00Z (59m50s left)`. */
 export function formatUntil(time: Date, now: number): string {
   return `${formatTime(time)} (${formatLeft(time, now)})`;
+}
+
+/** Milliseconds in their two largest units or so: `59m50s`, `3d4h`, `0s`. */
+export function formatAge(ms: number): string {
+  return formatDuration(wholeUnits(ms));
+}
+
+function wholeUnits(ms: number): number {
+  const unit = Math.abs(ms) >= DAY_MS ? HOUR_MS : Math.abs(ms) >= HOUR_MS ? MINUTE_MS : SECOND_MS;
+  return Math.trunc(ms / unit) * unit;
 }

@@ -30,6 +30,22 @@ export class Output {
     this.#terminal.stdout.write(`${text}\n`);
   }
 
+  /**
+   * Prints one line of many as it is. Resolves when whoever reads has room for more, is gone, or `signal` aborts: what is printed
+   * may be larger than memory.
+   */
+  async line(text: string, signal?: AbortSignal): Promise<void> {
+    const { stdout } = this.#terminal;
+    if (stdout.write(`${text}\n`) || signal?.aborted === true) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const settle = () => resolve();
+    for (const event of ['drain', 'close', 'error']) stdout.once(event, settle);
+    signal?.addEventListener('abort', settle);
+    await promise;
+    for (const event of ['drain', 'close', 'error']) stdout.off(event, settle);
+    signal?.removeEventListener('abort', settle);
+  }
+
   /** Says something beside the result. */
   notice(message: string): void {
     this.#say({ notice: { message } }, message);
@@ -60,8 +76,11 @@ export function printable(text: string): string {
   });
 }
 
+/** A value with its name; the name is empty where the value goes on with the one before. */
+export type FieldRow = readonly [name: string, value: string | undefined];
+
 /** Lines with a name before each value, the values in one column. A value that is missing or empty has no line. */
-export function fields(rows: readonly (readonly [name: string, value: string | undefined])[], indent = '  '): string[] {
+export function fields(rows: readonly FieldRow[], indent = '  '): string[] {
   const told = rows.filter(([, value]) => value !== undefined && value !== '');
   const width = Math.max(0, ...told.map(([name]) => name.length));
   return told.map(([name, value]) => `${indent}${name.padEnd(width)}  ${value}`);
@@ -77,4 +96,12 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
       .join('  ')
       .trimEnd(),
   );
+}
+
+/** A size for people: `412 bytes`, `1.2 KiB`, `100 MiB`. */
+export function byteText(bytes: number | bigint): string {
+  const count = Number(bytes);
+  if (count < 1024) return `${count} bytes`;
+  const [size, unit] = count < 1024 ** 2 ? [count / 1024, 'KiB'] : [count / 1024 ** 2, 'MiB'];
+  return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
 }

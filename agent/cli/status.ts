@@ -4,6 +4,7 @@ import type {
   GetStatusResponse_Attestor as Attestor,
   GetStatusResponse,
   GetStatusResponse_Authority_Key as Key,
+  GetStatusResponse_Peer as Peer,
   GetStatusResponse_Source as Source,
 } from '../gen/admin_pb.js';
 import { Admin, GetStatusResponseSchema } from '../gen/admin_pb.js';
@@ -13,6 +14,8 @@ import { invocationOf } from './invocation.ts';
 import { messageJson } from './message-json.ts';
 import { formatTime, formatUntil } from './moment.ts';
 import { fields } from './output.ts';
+import { ledgerRows } from './status-ledger.ts';
+import { revocationRows } from './status-revocation.ts';
 import type { Terminal } from './terminal.ts';
 
 /** `mayfly status` */
@@ -45,6 +48,7 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
           `${peer.connections} connections of ${peer.instances} processes, ${peer.streams} streams, proven by ${peer.proof}`,
       ],
       ['refused', peer && counts(peer.refused)],
+      ['watch', peer && watchText(peer)],
       [
         'leases',
         leases &&
@@ -52,6 +56,8 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
       ],
       ['ended', leases && counts(leases.ended)],
       ['renewals', leases && leases.failed > 0n ? `${leases.failed} failed` : undefined],
+      ...revocationRows(status.revocation, now),
+      ...ledgerRows(status.ledger),
       ['authority', authority?.type],
       ...(authority?.keys ?? []).map((key) => ['', keyText(key, now)] as const),
       ...status.sources.map((source) => [source.name, sourceText(source)] as const),
@@ -63,6 +69,14 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
       ],
     ]),
   ];
+}
+
+/** How it is noticed that a process has become another. */
+function watchText({ watch, watchReason, lookPercent, watchLosses }: Peer): string {
+  if (watch === '') return '';
+  const why = watchReason === '' ? '' : ` (${watchReason})`;
+  const losses = watchLosses === 0n ? '' : `, messages lost ${watchLosses} times and made good`;
+  return `${watch}${why}, looking takes ${lookPercent.toFixed(1)} % of the time${losses}`;
 }
 
 function keyText({ use, id, state, notAfter }: Key, now: number): string {

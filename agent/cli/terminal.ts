@@ -9,8 +9,8 @@ export interface Terminal {
   /** Absolute. */
   readonly cwd: string;
   readonly stdin: Readable & { readonly isTTY?: boolean };
-  /** Results alone. */
-  readonly stdout: Writable;
+  /** Results alone. `rows` and `columns` where it is a terminal. */
+  readonly stdout: Writable & { readonly isTTY?: boolean; readonly rows?: number; readonly columns?: number };
   /** Everything that is said beside them. */
   readonly stderr: Writable;
   readonly clock: Clock;

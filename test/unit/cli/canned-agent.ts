@@ -3,7 +3,15 @@ import type { Server } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import type {
+  DrillRequestSchema,
+  DrillResponseSchema,
+  RevokeRequestSchema,
+  RevokeResponseSchema,
+  WatchEventsRequestSchema,
+  WatchEventsResponseSchema,
+} from '../../../agent/gen/admin_pb.js';
 import { Admin } from '../../../agent/gen/admin_pb.js';
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../../agent/gen/health_pb.js';
 import type { JWTSVIDResponseSchema, X509SVIDResponseSchema } from '../../../agent/gen/workload_pb.js';
@@ -23,6 +31,11 @@ import { leafTerms, makeChain } from '../../support/issuer.ts';
 import { MemoryLog } from '../../support/memory-log.ts';
 
 export type X509Update = MessageInitShape<typeof X509SVIDResponseSchema>;
+
+/** A request of an operator that changes or watches something. */
+export type OperatorRequest = MessageShape<
+  typeof RevokeRequestSchema | typeof DrillRequestSchema | typeof WatchEventsRequestSchema
+>;
 
 const chain = makeChain('ec-p256');
 const leafSigner = new LeafSigner(chain.issuer);
@@ -62,6 +75,15 @@ export class CannedAgent implements AsyncDisposable {
   /** Thrown at every call of the Workload API. */
   refusal: MayflyError | undefined;
   reloadErrors: string[] = [];
+  revocation: MessageInitShape<typeof RevokeResponseSchema> = {};
+  drill: MessageInitShape<typeof DrillResponseSchema> = {};
+  /** What recent events are, and each later one for those who follow. */
+  recent: readonly MessageInitShape<typeof WatchEventsResponseSchema>[] = [];
+  readonly events = new Latest<MessageInitShape<typeof WatchEventsResponseSchema>>();
+  /** Where its ledger is. */
+  ledgerDirectory = '';
+  /** What operators asked for, in order. */
+  readonly asked: OperatorRequest[] = [];
   /** Values of the security header of each call of the Workload API. */
   readonly headers: unknown[][] = [];
   /** How many streams of X.509-SVIDs were opened. */
@@ -126,11 +148,31 @@ export class CannedAgent implements AsyncDisposable {
 
   #admin(): Handlers<typeof Admin, string> {
     return {
-      getStatus: () => ({ version: '0.1.0', pid: 7, serving: this.serving }),
+      getStatus: () => ({
+        version: '0.1.0',
+        pid: 7,
+        serving: this.serving,
+        ...(this.ledgerDirectory !== '' && { ledger: { directory: this.ledgerDirectory, writable: true } }),
+      }),
       listEntries: () => ({ digest: 'd' }),
       listLeases: () => ({}),
       reload: () => ({ errors: this.reloadErrors }),
+      revoke: (request) => {
+        this.asked.push(request);
+        return this.revocation;
+      },
+      watchEvents: (request, { signal }) => this.#watchEvents(request, signal),
+      drill: (request) => {
+        this.asked.push(request);
+        return this.drill;
+      },
     };
+  }
+
+  async *#watchEvents(request: MessageShape<typeof WatchEventsRequestSchema>, signal: AbortSignal) {
+    this.asked.push(request);
+    if (request.recent) yield* this.recent;
+    if (request.follow) yield* this.events.follow(signal);
   }
 
   #health(): Handlers<typeof Health, string> {

@@ -10,6 +10,8 @@ export interface Surroundings {
   readonly cwd?: string;
   readonly stdin?: string;
   readonly clock?: Clock;
+  /** Makes the output a terminal of this size. */
+  readonly screen?: { readonly rows: number; readonly columns: number };
 }
 
 /** What a command has said and how it ended. */
@@ -38,16 +40,17 @@ export class TestTerminal implements Terminal {
   readonly #changed = new EventTarget();
   readonly #out: string[] = [];
   readonly #err: string[] = [];
-  readonly stdout = this.#into(this.#out);
+  readonly stdout: Terminal['stdout'];
   readonly stderr = this.#into(this.#err);
   /** How many commands wait to be interrupted. */
   interruptions = 0;
 
-  constructor({ env = {}, cwd = '/nonexistent', stdin = '', clock = new SystemClock() }: Surroundings = {}) {
+  constructor({ env = {}, cwd = '/nonexistent', stdin = '', clock = new SystemClock(), screen }: Surroundings = {}) {
     this.env = env;
     this.cwd = cwd;
     this.stdin = Readable.from([Buffer.from(stdin)]);
     this.clock = clock;
+    this.stdout = Object.assign(this.#into(this.#out), screen && { isTTY: true, ...screen });
   }
 
   get out(): string {

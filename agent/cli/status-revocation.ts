@@ -1,0 +1,45 @@
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import type {
+  GetStatusResponse_Revocation_Lifetime as Lifetime,
+  GetStatusResponse_Revocation_List as List,
+  GetStatusResponse_Revocation as Revocation,
+} from '../gen/admin_pb.js';
+import { formatUntil } from './moment.ts';
+import type { FieldRow } from './output.ts';
+import { byteText } from './output.ts';
+
+/** What `status` says of revocation: whether lists are given out, what is on them, and what they cost in lifetime. */
+export function revocationRows(revocation: Revocation | undefined, now: number): readonly FieldRow[] {
+  if (revocation === undefined) return [];
+  const { barred, bytes, certificates, givenOut, lastDelayMs, lifetimes, lists, maxBytes, pushes, reason, tokens } =
+    revocation;
+  return [
+    ['revocation', `lists are ${givenOut ? '' : 'NOT '}given out${reason === '' ? '' : `: ${reason}`}`],
+    [
+      '',
+      `${certificates} certificates and ${tokens} tokens revoked${barred === 0 ? '' : `, ${barred} processes barred`}`,
+    ],
+    ...lists.map((list): FieldRow => ['', listText(list, now)]),
+    [
+      '',
+      givenOut
+        ? `${byteText(bytes)} of ${byteText(maxBytes)}; pushed ${pushes} times, the last ${lastDelayMs.toFixed(1)} ms after what it tells of`
+        : '',
+    ],
+    ...lifetimes.map((lifetime): FieldRow => ['shortened', lifetimeText(lifetime)]),
+  ];
+}
+
+function listText({ bytes, certificates, issuer, nextUpdate, number, use }: List, now: number): string {
+  const next = nextUpdate === undefined ? '' : `, next by ${formatUntil(timestampDate(nextUpdate), now)}`;
+  return `list ${number} of ${use} ${issuer}: ${certificates} certificates, ${byteText(bytes)}${next}`;
+}
+
+function lifetimeText({ age, deathsPerSecond, entryId, lifetime }: Lifetime): string {
+  const who = age === 0 ? 'first certificates' : `certificates of processes up to ${seconds(age)} old`;
+  return `${who} of ${entryId} to ${seconds(lifetime)}, at ${deathsPerSecond.toFixed(1)} deaths a second`;
+}
+
+function seconds(count: number): string {
+  return `${Math.round(count * 10) / 10}s`;
+}
