@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { NameCache } from './attest/name-cache.ts';
 import { AttestationRunner } from './attest/runner.ts';
 import { UnixAttestor } from './attest/unix.ts';
@@ -14,8 +15,13 @@ import { SpiffeWorkloadAPI } from './gen/workload_pb.js';
 import type { Clock } from './kernel/clock.ts';
 import type { Log } from './kernel/log.ts';
 import { QuietLog } from './kernel/quiet-log.ts';
+import { adoptLeases } from './lease/adoption.ts';
+import { Drill } from './lease/drill.ts';
 import { Issuer } from './lease/issuer.ts';
 import { Leases } from './lease/leases.ts';
+import { Operator } from './lease/operator.ts';
+import { Validation } from './lease/validation.ts';
+import { Ledger } from './ledger/ledger.ts';
 import type { Caller } from './peer/callers.ts';
 import { strongestProof } from './peer/credentials.ts';
 import { ExitWatch } from './peer/exit-watch.ts';
@@ -23,12 +29,15 @@ import type { PeerLimits } from './peer/listener.ts';
 import { Listener } from './peer/listener.ts';
 import { Instances } from './peer/process.ts';
 import { Names } from './peer/system/names.ts';
+import { readBootId } from './peer/system/proc.ts';
 import type { PolicyRules } from './policy/built-in.ts';
 import { BuiltInPolicy } from './policy/built-in.ts';
+import { Recording } from './recording.ts';
 import { Entitlement } from './registry/entitlement.ts';
 import { FederatedBundles } from './registry/federated-bundles.ts';
 import type { EntryFilesConfig } from './registry/file-entries.ts';
 import { FileEntries } from './registry/file-entries.ts';
+import { Revocation } from './revocation/revocation.ts';
 import { admin } from './serve/admin.ts';
 import { GrpcServer } from './serve/grpc.ts';
 import { health } from './serve/health.ts';
@@ -75,6 +84,11 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       'this kernel has no SO_PEERPIDFD (Linux 6.5): callers are told apart by pid and start time',
     );
   }
+  const bootId = readBootId();
+  const ledger = stack.adopt(
+    await Ledger.open({ ...config.ledger, directory: join(dataDir.path, 'ledger'), bootId, clock, log }),
+    (it) => it.close(),
+  );
   const authority = stack.adopt(
     LocalAuthority.open({ ...config.authority, trustDomain: config.trustDomain, dataDir: dataDir.path, clock, log }),
     (it) => it.close(),
@@ -89,9 +103,24 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   // Whoever looks at the workloads is none of them.
   const operatorInstances = stack.adopt(new Instances(exits, clock), (it) => it.close());
 
+  const recording = stack.adopt(
+    new Recording(ledger, {
+      trustDomain: config.trustDomain,
+      proof,
+      entries: entries.latest,
+      policy: policyRules(config),
+    }),
+    (it) => it.close(),
+  );
   const policy = new BuiltInPolicy(policyRules(config));
   const quiet = stack.adopt(new QuietLog(log, clock), (it) => it.close());
-  const issuer = new Issuer({ policy, authority, keyType: config.svidKeyType, clock, log: quiet });
+  const revocation = stack.adopt(new Revocation({ authority, ledger, clock, log, ...config.revocation }), (it) =>
+    it.close(),
+  );
+  const issuer = stack.adopt(
+    new Issuer({ policy, authority, ledger, revocation, keyType: config.svidKeyType, clock, log: quiet }),
+    (it) => it.close(),
+  );
   const leases = stack.adopt(
     new Leases({
       entitlement: new Entitlement(attestation, entries.latest, clock),
@@ -99,6 +128,8 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       authority,
       federated: bundles.latest,
       issuer,
+      ledger,
+      revocation,
       admit: () => listener.admission.attestation(),
       clock,
       log,
@@ -106,6 +137,8 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     }),
     (it) => it.close(),
   );
+
+  const taken = adoptLeases({ ledger, instances, entries: entries.latest, leases, revocation, log });
 
   const callersOf = (socket: () => Listener) => ({
     of: (peer: string) => socket().callers.of(peer),
@@ -134,9 +167,12 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     entries,
     instances,
     issuer,
+    ledger,
     leases,
     listener,
     proof,
+    revocation,
+    taken,
     startedAt,
     streams: api.calls,
   });
@@ -146,12 +182,30 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     );
   const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
   const healthHandlers = health(() => healthOf(seen()), clock);
-  api.add(SpiffeWorkloadAPI, workloadApi(leases, clock));
+  api.add(SpiffeWorkloadAPI, workloadApi(leases, new Validation({ leases, revocation, ledger, clock })));
   api.add(Health, healthHandlers);
   api.add(ServerReflection, reflection(services));
   api.add(ServerReflectionAlpha, reflectionAlpha(services));
   operators.add(Health, healthHandlers);
-  operators.add(Admin, admin({ status: () => statusOf(seen()), entries: entries.latest, leases, reload }));
+  const operator = new Operator({ leases, ledger, revocation });
+  const drill = new Drill({
+    leases,
+    clock,
+    revoke: (lease) => leases.end(lease, 'revoked', { code: 'superseded', cause: 'drill' }),
+    published: () => revocation.forBundles.value?.number ?? 0,
+  });
+  operators.add(
+    Admin,
+    admin({
+      status: () => statusOf(seen()),
+      entries: entries.latest,
+      leases,
+      reload,
+      operator,
+      drill,
+      events: ledger,
+    }),
+  );
 
   const common = { proof, limits: peerLimits(config), log, clock };
   const adminListener = stack.adopt(
@@ -182,6 +236,8 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   const followConfig = async () => {
     for await (const changed of source.latest.follow(stopFollowing.signal)) {
       policy.replaceRules(policyRules(changed));
+      recording.policy(policyRules(changed));
+      revocation.configure(changed.revocation);
       issuer.replaceKeyType(changed.svidKeyType);
       listener.setLimits(peerLimits(changed));
       adminListener.setLimits(peerLimits(changed));
@@ -199,6 +255,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     data_dir: config.dataDir,
     proof,
     entries: entries.latest.value?.entries.length ?? 0,
+    ledger_head: ledger.status().head,
     config_digest: config.digest,
     entries_digest: entries.latest.value?.digest ?? '',
   });

@@ -7,13 +7,16 @@ import type { Config } from './config/config.ts';
 import type { ReloadState } from './config/reloadable.ts';
 import type { GetStatusResponseSchema } from './gen/admin_pb.js';
 import { readVersion } from './kernel/version.ts';
+import type { AdoptionCount } from './lease/adoption.ts';
 import type { Issuer } from './lease/issuer.ts';
 import type { Leases } from './lease/leases.ts';
+import type { Ledger } from './ledger/ledger.ts';
 import type { Proof } from './peer/credentials.ts';
 import type { Listener } from './peer/listener.ts';
 import type { Instances } from './peer/process.ts';
 import type { EntrySource } from './registry/entry-source.ts';
 import type { FederatedBundles } from './registry/federated-bundles.ts';
+import type { Revocation } from './revocation/revocation.ts';
 import type { HealthState } from './serve/health.ts';
 
 /** What status and health look at. */
@@ -25,19 +28,24 @@ export interface Seen {
   readonly entries: EntrySource;
   readonly instances: Instances;
   readonly issuer: Issuer;
+  readonly ledger: Ledger;
   readonly leases: Leases;
   readonly listener: Listener;
   readonly proof: Proof;
+  readonly revocation: Revocation;
+  /** What was taken over at the start. */
+  readonly taken: AdoptionCount;
   readonly startedAt: number;
   readonly streams: number;
 }
 
 /** The parts of health by name: the last state of files is well when the newest could be loaded. */
-export function healthOf({ authority, bundles, config, entries }: Seen): HealthState {
-  const serving = authority.bundle.value !== undefined;
+export function healthOf({ authority, bundles, config, entries, ledger }: Seen): HealthState {
+  const serving = authority.bundle.value !== undefined && ledger.writable;
   return new Map([
     ['', serving],
     ['SpiffeWorkloadAPI', serving],
+    ['ledger', ledger.writable],
     ['config', config.state.lastError === undefined],
     ['entries', entries.state().lastError === undefined],
     ['bundles', bundles.states().every(({ state }) => state.lastError === undefined)],
@@ -46,7 +54,8 @@ export function healthOf({ authority, bundles, config, entries }: Seen): HealthS
 
 /** Everything that an operator may want to know of a running agent. */
 export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseSchema> {
-  const { authority, attestation, bundles, config, entries, instances, issuer, leases, listener } = seen;
+  const { authority, attestation, bundles, config, entries, instances, issuer, ledger, leases, listener, revocation } =
+    seen;
   const set = entries.latest.value;
   return {
     version: readVersion(),
@@ -62,6 +71,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
       instances: instances.size,
       streams: seen.streams,
       refused: counted(listener.refusals.counts),
+      ...watching(instances),
     },
     authority: {
       type: authority.status().type,
@@ -88,6 +98,8 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
       failed: BigInt(issuer.counts.failed),
       ended: counted(leases.ended),
     },
+    revocation: revocation.status(),
+    ledger: { ...ledger.status(), adopted: seen.taken.adopted, revokedAtStart: seen.taken.revoked },
     resources: {
       residentBytes: BigInt(process.memoryUsage.rss()),
       descriptors: readdirSync('/proc/self/fd').length,
@@ -95,7 +107,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
   };
 }
 
-function warnings({ bundles, config, entries, instances, leases, proof }: Seen): string[] {
+function warnings({ bundles, config, entries, instances, ledger, leases, proof }: Seen): string[] {
   const sources: readonly (readonly [string, ReloadState])[] = [
     ['configuration', config.state],
     ['entries', entries.state()],
@@ -111,10 +123,18 @@ function warnings({ bundles, config, entries, instances, leases, proof }: Seen):
     ...(proof === 'pidfd'
       ? []
       : ['callers are told apart by pid and start time: this kernel has no SO_PEERPIDFD (Linux 6.5)']),
+    ...(ledger.error === undefined
+      ? []
+      : [`nothing is issued, since it cannot be recorded; what was issued is served on: ${ledger.error}`]),
     ...(failing === 0 ? [] : [`${failing} certificates could not be renewed when last tried; see mayfly leases`]),
     ...entries.warnings(),
     ...instances.shortcomings(),
   ];
+}
+
+function watching(instances: Instances) {
+  const { kind, lookPercent, losses, reason } = instances.watching();
+  return { watch: kind, watchReason: reason, lookPercent, watchLosses: BigInt(losses) };
 }
 
 function counted(counts: ReadonlyMap<string, number>): Record<string, bigint> {

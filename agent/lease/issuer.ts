@@ -1,16 +1,21 @@
+import { randomUUID } from 'node:crypto';
 import type { Attested } from '../attest/attestor.ts';
-import type { Authority, IssuedJwt } from '../authority/authority.ts';
+import type { Authority } from '../authority/authority.ts';
 import type { Audiences } from '../kernel/audience.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Secret } from '../kernel/secret.ts';
 import type { SpiffeId } from '../kernel/spiffe-id.ts';
-import type { Occasion, Refusal } from '../policy/grant.ts';
+import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
+import type { IssueRequest, Occasion, Refusal } from '../policy/grant.ts';
 import type { Policy } from '../policy/policy.ts';
-import type { Entry } from '../registry/entry.ts';
+import type { Revocation } from '../revocation/revocation.ts';
 import type { LeafKeyType } from '../svid/leaf-key.ts';
 import { generateLeafKey } from '../svid/leaf-key.ts';
+import type { Lease } from './lease.ts';
+import { issuedRecord, refusedRecord } from './record.ts';
+import { Refused } from './refused.ts';
 
 /** A certificate and the key it was made for. The key is this lease's alone. Times in milliseconds since the epoch. */
 export interface X509Svid {
@@ -42,28 +47,36 @@ export interface IssueCounts {
   jwt: number;
   /** By the policy. */
   refused: number;
-  /** Because the authority could not sign. */
+  /** Because the authority could not sign, the ledger had no room, or the process ended meanwhile. */
   failed: number;
 }
 
+/** What an issuer is made of. */
+export interface IssuerParts {
+  readonly policy: Policy;
+  readonly authority: Authority;
+  readonly ledger: IssuanceLedger;
+  readonly revocation: Revocation;
+  readonly keyType: LeafKeyType;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
 /**
- * Issues one SVID: asks the policy, makes the key, has the authority sign what was granted, and asks the kernel once more whether
- * the process still lives, so that nothing is delivered for a process that ended meanwhile.
+ * Issues one SVID: asks the policy, makes the key, has the authority sign what was granted, and has it recorded. What this returns is
+ * in the ledger, durably. From the moment it is recorded it belongs to its lease: should that end before the delivery, what was
+ * issued is revoked with it, and until that moment nothing is recorded for a process or a lease that is over.
  */
 export class Issuer {
   readonly counts: IssueCounts = { x509: 0, jwt: 0, refused: 0, failed: 0 };
-  readonly #policy: Policy;
-  readonly #authority: Authority;
-  readonly #clock: Clock;
-  readonly #log: Log;
+  readonly #parts: IssuerParts;
+  readonly #refused: Refused;
   #keyType: LeafKeyType;
 
-  constructor(parts: { policy: Policy; authority: Authority; keyType: LeafKeyType; clock: Clock; log: Log }) {
-    this.#policy = parts.policy;
-    this.#authority = parts.authority;
+  constructor(parts: IssuerParts) {
+    this.#parts = parts;
+    this.#refused = new Refused(parts.ledger, parts.clock);
     this.#keyType = parts.keyType;
-    this.#clock = parts.clock;
-    this.#log = parts.log;
   }
 
   /** Makes keys of another type from the next issuance on. */
@@ -71,27 +84,42 @@ export class Issuer {
     this.#keyType = keyType;
   }
 
+  /** Records the refusals that are held back. */
+  close(): void {
+    this.#refused.close();
+  }
+
   /**
-   * @throws MayflyError `NO_IDENTITY` when the policy refuses or the process is gone, `AUTHORITY_UNAVAILABLE` when nothing can be
-   *   signed now
+   * @throws MayflyError `POLICY_REFUSED`, `REISSUE_BARRED`; `NO_IDENTITY` when the process or the lease is over;
+   *   `AUTHORITY_UNAVAILABLE` when nothing can be signed now, `DISK_FULL` when it cannot be recorded
    */
-  async x509(attested: Attested, entry: Entry, occasion: Occasion): Promise<X509Svid> {
-    const decision = await this.#policy.decide({
-      kind: 'x509',
+  async x509(attested: Attested, lease: Lease, occasion: Occasion): Promise<X509Svid> {
+    const { authority, clock, ledger, log, policy, revocation } = this.#parts;
+    const { entry } = lease;
+    const now = clock.now();
+    const request = {
+      kind: 'x509' as const,
       ...attested,
       entry,
       occasion,
-      now: this.#clock.now(),
-      signerExpiresAt: this.#authority.signerExpiresAt('x509'),
-    });
-    if (decision.kind === 'refusal') throw this.#refuse(attested, entry, decision);
+      now,
+      signerExpiresAt: authority.signerExpiresAt('x509'),
+      bearable: (lifetime: number) =>
+        revocation.bound(entry.id, occasion === 'first' ? 0 : now - lease.createdAt, lifetime),
+    };
+    this.#mustNotBeBarred(request, lease);
+    const decision = await policy.decide(request);
+    if (decision.kind === 'refusal') throw this.#refuse(request, decision, lease);
 
     const { publicKey, privateKey } = await generateLeafKey(this.#keyType);
     try {
-      const issued = await this.#authority.issueX509(decision, publicKey);
-      mustLive(attested);
+      const issued = await authority.issueX509(decision, publicKey);
+      mustLast(attested, lease);
+      const { serial, issuer, notAfter: expiresAt } = issued;
+      await ledger.append(issuedRecord(request, decision, lease, { serial, issuer, expiresAt }));
+      lease.issued(decision.decisionId);
       this.counts.x509 += 1;
-      this.#log.info('lease.issued', `issued a certificate for ${entry.spiffeId}`, {
+      log.info('lease.issued', `issued a certificate for ${entry.spiffeId}`, {
         kind: 'x509',
         decision: decision.decisionId,
         instance: attested.instance.key,
@@ -120,62 +148,85 @@ export class Issuer {
   }
 
   /** @throws MayflyError as {@link x509} */
-  async jwt(attested: Attested, entry: Entry, audiences: Audiences): Promise<JwtSvid> {
-    const decision = await this.#policy.decide({
-      kind: 'jwt',
+  async jwt(attested: Attested, lease: Lease, audiences: Audiences): Promise<JwtSvid> {
+    const { authority, clock, ledger, log, policy } = this.#parts;
+    const { entry } = lease;
+    const request = {
+      kind: 'jwt' as const,
       ...attested,
       entry,
       audiences,
-      occasion: 'on-demand',
-      now: this.#clock.now(),
-      signerExpiresAt: this.#authority.signerExpiresAt('jwt'),
-    });
-    if (decision.kind === 'refusal') throw this.#refuse(attested, entry, decision);
+      occasion: 'on-demand' as const,
+      now: clock.now(),
+      signerExpiresAt: authority.signerExpiresAt('jwt'),
+      // Revoked tokens are on no list that anybody is sent.
+      bearable: (lifetime: number) => lifetime,
+    };
+    this.#mustNotBeBarred(request, lease);
+    const decision = await policy.decide(request);
+    if (decision.kind === 'refusal') throw this.#refuse(request, decision, lease);
 
-    let issued: IssuedJwt;
     try {
-      issued = await this.#authority.issueJwt(decision);
-      mustLive(attested);
+      const { token, jti, issuedAt, expiresAt } = await authority.issueJwt(decision);
+      mustLast(attested, lease);
+      await ledger.append(issuedRecord(request, decision, lease, { jti, expiresAt }));
+      lease.issued(decision.decisionId);
+      this.counts.jwt += 1;
+      log.debug('lease.issued', `issued a token for ${entry.spiffeId}`, {
+        kind: 'jwt',
+        decision: decision.decisionId,
+        instance: attested.instance.key,
+        entry: entry.id,
+        spiffe_id: entry.spiffeId,
+        jti,
+        audiences,
+        rule: decision.rule,
+        expires_at: new Date(expiresAt).toISOString(),
+      });
+      return { decisionId: decision.decisionId, spiffeId: entry.spiffeId, token, jti, issuedAt, expiresAt };
     } catch (error) {
       this.counts.failed += 1;
       throw error;
     }
-    this.counts.jwt += 1;
-    this.#log.debug('lease.issued', `issued a token for ${entry.spiffeId}`, {
-      kind: 'jwt',
-      decision: decision.decisionId,
-      instance: attested.instance.key,
-      entry: entry.id,
-      spiffe_id: entry.spiffeId,
-      jti: issued.jti,
-      audiences,
-      rule: decision.rule,
-      expires_at: new Date(issued.expiresAt).toISOString(),
-    });
-    return {
-      decisionId: decision.decisionId,
-      spiffeId: entry.spiffeId,
-      token: issued.token,
-      jti: issued.jti,
-      issuedAt: issued.issuedAt,
-      expiresAt: issued.expiresAt,
-    };
   }
 
-  #refuse(attested: Attested, entry: Entry, refusal: Refusal): MayflyError {
+  /** What an operator has revoked stays revoked, whatever any policy says. */
+  #mustNotBeBarred(request: IssueRequest, lease: Lease): void {
+    const { instance, entry } = request;
+    if (!this.#parts.revocation.isBarred(instance, entry.id)) return;
+    const message = `process ${instance.pid} is not given ${entry.spiffeId} again: it was revoked; mayfly revoke --pid ${instance.pid} --allow-reissue --reason TEXT takes that back`;
+    const refusal: Refusal = {
+      kind: 'refusal',
+      decisionId: randomUUID(),
+      rule: 'reissue_barred',
+      lifetimeAsked: 0,
+      message,
+    };
+    this.#refuse(request, refusal, lease);
+    throw new MayflyError('REISSUE_BARRED', message);
+  }
+
+  #refuse(request: IssueRequest, refusal: Refusal, lease: Lease): MayflyError {
+    const { entry, instance } = request;
     this.counts.refused += 1;
-    this.#log.warn('policy.refused', refusal.message, {
+    this.#refused.record(instance.key, refusedRecord(request, refusal, lease));
+    this.#parts.log.warn('policy.refused', refusal.message, {
       decision: refusal.decisionId,
-      instance: attested.instance.key,
+      instance: instance.key,
       entry: entry.id,
       spiffe_id: entry.spiffeId,
       reason: refusal.rule,
     });
-    return new MayflyError('NO_IDENTITY', refusal.message);
+    return new MayflyError('POLICY_REFUSED', refusal.message);
   }
 }
 
-function mustLive(attested: Attested): void {
-  if (attested.instance.alive()) return;
-  throw new MayflyError('NO_IDENTITY', `process ${attested.instance.pid} ended while its identity was being issued`);
+/** Asked right before something is recorded, with nothing in between: who ends later finds it among what the lease has. */
+function mustLast({ instance }: Attested, lease: Lease): void {
+  if (!instance.alive()) {
+    throw new MayflyError('NO_IDENTITY', `process ${instance.pid} ended while its identity was being issued`);
+  }
+  if (lease.ended) {
+    throw new MayflyError('NO_IDENTITY', `the lease for ${lease.entry.spiffeId} ended while its SVID was being issued`);
+  }
 }

@@ -2,7 +2,12 @@ import type { Alarm } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
-import type { Lease, LeaseEnd } from './lease.ts';
+import type { Entry } from '../registry/entry.ts';
+import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
+import { BundleViews } from './bundle-views.ts';
+import { Deliveries } from './deliveries.ts';
+import type { Inheritance, Lease, LeaseEnd } from './lease.ts';
+import { whyEnded } from './lease-end.ts';
 import type { LeaseParts } from './lease-parts.ts';
 import { Workload } from './workload.ts';
 
@@ -10,18 +15,23 @@ import { Workload } from './workload.ts';
 const CLOCK_CHECK_MS = 1000;
 const CLOCK_STEP_MS = 2000;
 
+/** What ended without anything that had to be revoked. */
+const NOTHING: EndedLease = { serials: [], jtis: [] };
+
 /** The table of live leases: a workload for each process instance that asks or holds something. */
 export class Leases {
   /** How many leases ended, by reason. */
   readonly ended = new Map<LeaseEnd, number>();
-  readonly #parts: LeaseParts;
+  /** The streams that are open, and what each was told last. */
+  readonly deliveries = new Deliveries();
+  readonly #parts: LeaseParts & { readonly bundles: BundleViews };
   readonly #workloads = new Map<ProcessInstance, Workload>();
   readonly #stop = new AbortController();
   #clockCheck: Alarm | undefined;
   #clockOffset: number;
 
   constructor(parts: LeaseParts) {
-    this.#parts = parts;
+    this.#parts = { ...parts, bundles: new BundleViews(parts.authority.bundle, parts.federated) };
     this.#clockOffset = parts.clock.now() - parts.clock.monotonic();
     this.#refreshOn(parts.entries);
     this.#refreshOn(parts.authority.bundle);
@@ -40,7 +50,7 @@ export class Leases {
     if (known !== undefined) return known;
     let forget = () => {};
     const workload: Workload = new Workload(instance, this.#parts, {
-      leaseEnd: (lease, reason) => this.#leaseEnded(lease, reason),
+      leaseEnd: (lease, reason, how) => this.#leaseEnded(lease, reason, how),
       idle: () => workload.end('expired'),
       end: () => {
         forget();
@@ -50,6 +60,13 @@ export class Leases {
     this.#workloads.set(instance, workload);
     forget = instance.onEnd((reason) => workload.end(reason));
     return workload;
+  }
+
+  /** Takes over a lease of an agent before this one. Its process is watched from now on, and looked at anew. */
+  adopt(instance: ProcessInstance, entry: Entry, inherited: Inheritance): void {
+    const workload = this.of(instance);
+    workload.adopt(entry, inherited);
+    void workload.refresh();
   }
 
   /** All live leases. */
@@ -62,7 +79,22 @@ export class Leases {
     return this.#workloads.size;
   }
 
-  /** Ends every lease and stream with `shutdown`, and what this watches. May be called again. */
+  /** Ends a lease for a reason that is not its process' own; `undefined` when it is over already. */
+  end(lease: Lease, reason: LeaseEnd, how: EndOptions): EndedLease | undefined {
+    return lease.ended ? undefined : this.#workloads.get(lease.instance)?.endLease(lease, reason, how);
+  }
+
+  /** Has the certificate of a lease renewed now, if somebody follows it. Resolves when that was tried. */
+  async renewNow(lease: Lease): Promise<void> {
+    await this.#workloads.get(lease.instance)?.renewNow(lease);
+  }
+
+  /** Has it looked anew at what the process behind an instance is given: something that kept it from it is gone. */
+  async lookAgain(instance: ProcessInstance): Promise<void> {
+    await this.#workloads.get(instance)?.refresh();
+  }
+
+  /** Ends every stream with `shutdown`, drops the keys, and stops what this watches; the leases are the next agent's. */
   close(): void {
     this.#stop.abort();
     this.#clockCheck?.cancel();
@@ -79,7 +111,7 @@ export class Leases {
   }
 
   #checkClock(): void {
-    const { clock, log } = this.#parts;
+    const { clock, log, revocation } = this.#parts;
     const offset = clock.now() - clock.monotonic();
     const step = offset - this.#clockOffset;
     this.#clockOffset = offset;
@@ -87,23 +119,26 @@ export class Leases {
       log.warn('clock.stepped', `the clock moved by ${Math.round(step / 1000)} s; all leases are looked at again`, {
         step_ms: step,
       });
+      revocation.clockStepped();
       for (const workload of this.#workloads.values()) void workload.refresh();
     }
     this.#clockCheck = clock.after(CLOCK_CHECK_MS, () => this.#checkClock());
   }
 
-  #leaseEnded(lease: Lease, reason: LeaseEnd): void {
+  #leaseEnded(lease: Lease, reason: LeaseEnd, how: EndOptions): EndedLease {
+    const { instance, entry } = lease;
     this.ended.set(reason, (this.ended.get(reason) ?? 0) + 1);
     this.#parts.log.info(
       'lease.ended',
-      `the lease of process ${lease.instance.pid} for ${lease.entry.spiffeId} ended: ${reason}`,
+      `the lease of process ${instance.pid} for ${entry.spiffeId} ended: it ${whyEnded(reason)}`,
       {
-        instance: lease.instance.key,
-        entry: lease.entry.id,
-        spiffe_id: lease.entry.spiffeId,
+        instance: instance.key,
+        entry: entry.id,
+        spiffe_id: entry.spiffeId,
         lease: lease.id,
         reason,
       },
     );
+    return reason === 'shutdown' ? NOTHING : this.#parts.revocation.end(lease, reason, how);
   }
 }

@@ -1,4 +1,5 @@
 import { Latest } from '../kernel/latest.ts';
+import type { PublishedLists } from '../revocation/publisher.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { X509Svid } from './issuer.ts';
 
@@ -15,7 +16,13 @@ export interface BundleUpdate {
   readonly federated: readonly TrustBundle[];
 }
 
-/** All that `FetchX509SVID` tells; at least one certificate. */
+/** An {@link X509Update} with the revocation lists that belong to it. */
+export interface ListedX509 {
+  readonly update: X509Update;
+  readonly lists: PublishedLists;
+}
+
+/** All that `FetchX509SVID` tells beside the lists; at least one certificate. */
 export interface X509Update extends BundleUpdate {
   readonly svids: readonly Delivered<X509Svid>[];
 }

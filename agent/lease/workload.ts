@@ -1,22 +1,31 @@
 import type { Audiences } from '../kernel/audience.ts';
 import type { Alarm } from '../kernel/clock.ts';
 import { isMayflyError, MayflyError } from '../kernel/errors.ts';
+import { Latest } from '../kernel/latest.ts';
 import { OneAtATime } from '../kernel/one-at-a-time.ts';
 import type { SpiffeId } from '../kernel/spiffe-id.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
+import type { PublishedLists } from '../revocation/publisher.ts';
+import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
+import type { BundleViews } from './bundle-views.ts';
+import type { LeaseEnding } from './holdings.ts';
 import { Holdings } from './holdings.ts';
-import type { JwtSvid } from './issuer.ts';
-import type { Lease, LeaseEnd, LeaseFailure } from './lease.ts';
+import type { JwtSvid, X509Svid } from './issuer.ts';
+import type { Inheritance, Lease, LeaseEnd, LeaseFailure } from './lease.ts';
+import { whyEnded } from './lease-end.ts';
 import type { LeaseParts } from './lease-parts.ts';
 import { retryDelay } from './rotation.ts';
-import type { BundleUpdate, Delivered, X509Update } from './updates.ts';
+import type { BundleUpdate, Delivered, ListedX509 } from './updates.ts';
 import { Updates } from './updates.ts';
+
+/** What a workload hangs on: the stage's parts, and what all workloads share. */
+export type WorkloadParts = LeaseParts & { readonly bundles: BundleViews };
 
 /** What a workload tells its table. */
 export interface WorkloadEvents {
-  leaseEnd(lease: Lease, reason: LeaseEnd): void;
+  readonly leaseEnd: LeaseEnding;
   /** No call, stream or lease is left: it may be ended. */
   idle(): void;
   /** It has ended, for good. */
@@ -29,7 +38,7 @@ export interface WorkloadEvents {
  */
 export class Workload {
   readonly instance: ProcessInstance;
-  readonly #parts: LeaseParts;
+  readonly #parts: WorkloadParts;
   readonly #on: WorkloadEvents;
   readonly #holdings: Holdings;
   readonly #updates = new Updates();
@@ -48,11 +57,11 @@ export class Workload {
   readonly #refreshing = new OneAtATime(() => this.#refreshOnce());
   #ended: LeaseEnd | undefined;
 
-  constructor(instance: ProcessInstance, parts: LeaseParts, on: WorkloadEvents) {
+  constructor(instance: ProcessInstance, parts: WorkloadParts, on: WorkloadEvents) {
     this.instance = instance;
     this.#parts = parts;
     this.#on = on;
-    this.#holdings = new Holdings(instance, parts, (lease, reason) => on.leaseEnd(lease, reason));
+    this.#holdings = new Holdings(instance, parts, on.leaseEnd);
     this.#release = instance.hold();
   }
 
@@ -65,13 +74,37 @@ export class Workload {
     return this.#calls === 0 && this.#holdings.size === 0;
   }
 
+  /** Takes over a lease of an agent before this one; {@link refresh} then looks whether its process is still entitled to it. */
+  adopt(entry: Entry, inherited: Inheritance): void {
+    this.#holdings.adopt(entry, inherited);
+  }
+
+  /** Ends one of the leases at once. Whoever follows is told in the same turn: by the rest, or by the end of the stream. */
+  endLease(lease: Lease, reason: LeaseEnd, how: EndOptions): EndedLease {
+    const ended = this.#holdings.endOne(lease, reason, how);
+    if (this.#updates.x509.value !== undefined) this.#tell(this.#entries ?? []);
+    void this.refresh();
+    return ended;
+  }
+
+  /** Notes that a client's connection took certificates. */
+  delivered(svids: readonly Delivered<X509Svid>[]): void {
+    this.#holdings.taken(svids);
+  }
+
+  /** Has the certificate of a lease renewed now; what it has serves until its successor is there. */
+  renewNow(lease: Lease): Promise<void> {
+    lease.outdate();
+    return this.refresh();
+  }
+
   /**
    * A full update at once, then one at each change of what it tells.
    *
    * @throws MayflyError `NO_IDENTITY` when no entry matches, now or later; `ATTESTATION_FAILED`, `AUTHORITY_UNAVAILABLE`,
-   *   `OVERLOADED`, `SHUTTING_DOWN`
+   *   `DISK_FULL`, `OVERLOADED`, `SHUTTING_DOWN`
    */
-  async *x509(signal: AbortSignal): AsyncGenerator<X509Update, void, undefined> {
+  async *x509(signal: AbortSignal): AsyncGenerator<ListedX509, void, undefined> {
     this.#calls += 1;
     this.#x509Followers += 1;
     try {
@@ -80,7 +113,10 @@ export class Workload {
       // What came to nothing may have been overtaken: by an entry that changed while its certificate was being signed.
       if (this.#updates.x509.value === undefined) await this.#refreshing.next;
       if (this.#updates.x509.value === undefined) this.#failFirst(entitled);
-      yield* this.#updates.x509.follow(signal);
+      const { forSvids } = this.#parts.revocation;
+      for await (const [update, lists] of Latest.followBoth(this.#updates.x509, forSvids, signal)) {
+        yield { update, lists };
+      }
     } finally {
       this.#x509Followers -= 1;
       this.#leave();
@@ -88,14 +124,25 @@ export class Workload {
   }
 
   /** The bundles at once, then at each change. Errors as {@link x509}; no certificate is made for it. */
-  async *bundles(signal: AbortSignal): AsyncGenerator<BundleUpdate, void, undefined> {
+  bundles(signal: AbortSignal): AsyncGenerator<BundleUpdate, void, undefined> {
+    return this.#followBundles((bundles) => bundles.follow(signal));
+  }
+
+  /** The bundles with the revocation lists at once, then at each change of either. Errors as {@link bundles}. */
+  listedBundles(signal: AbortSignal): AsyncGenerator<readonly [BundleUpdate, PublishedLists], void, undefined> {
+    return this.#followBundles((bundles) => Latest.followBoth(bundles, this.#parts.revocation.forBundles, signal));
+  }
+
+  async *#followBundles<T>(
+    follow: (bundles: Latest<BundleUpdate>) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, undefined> {
     this.#calls += 1;
     this.#bundleFollowers += 1;
     try {
       const entitled = await this.#entitle();
       await this.refresh();
       if (this.#updates.bundles.value === undefined) this.#failFirst(entitled);
-      yield* this.#updates.bundles.follow(signal);
+      yield* follow(this.#updates.bundles);
     } finally {
       this.#bundleFollowers -= 1;
       this.#leave();
@@ -247,23 +294,28 @@ export class Workload {
 
   /** Tells followers, if what they have been told is no longer so. */
   #publish(entries: readonly Entry[]): void {
-    const bundles = this.#bundlesFor(entries);
-    this.#updates.tellBundles(bundles);
+    this.#updates.tellBundles(this.#bundlesFor(entries));
+    this.#tell(entries);
+  }
+
+  #tell(entries: readonly Entry[]): void {
     const svids = this.#holdings.delivered(entries);
-    if (svids.length > 0) this.#updates.tellX509({ svids, ...bundles });
-    // All have expired unrenewed: whoever still follows would hold certificates that no peer accepts.
-    else
-      this.#updates.endX509(
-        new MayflyError('AUTHORITY_UNAVAILABLE', 'every certificate expired before it was renewed'),
-      );
+    if (svids.length > 0) this.#updates.tellX509({ svids, ...this.#bundlesFor(entries) });
+    else this.#updates.endX509(this.#whyNone(entries));
+  }
+
+  /** Why whoever still follows has no certificate any more. */
+  #whyNone(entries: readonly Entry[]): MayflyError {
+    const failure = this.#holdings.failureOf(entries);
+    const lost = [...this.#holdings].length === 0;
+    if (lost || isMayflyError(failure, 'POLICY_REFUSED') || isMayflyError(failure, 'REISSUE_BARRED')) {
+      return new MayflyError('NO_IDENTITY', `process ${this.instance.pid} has lost its identity`, { cause: failure });
+    }
+    return new MayflyError('AUTHORITY_UNAVAILABLE', 'every certificate expired before it was renewed');
   }
 
   #bundlesFor(entries: readonly Entry[]): BundleUpdate {
-    const own = this.#parts.authority.bundle.value;
-    if (own === undefined) throw new MayflyError('AUTHORITY_UNAVAILABLE', 'the authority has no bundle yet');
-    const known = this.#parts.federated.value;
-    const domains = [...new Set(entries.flatMap((entry) => entry.federatesWith))].toSorted();
-    return { own, federated: domains.map((domain) => known?.get(domain)).filter((bundle) => bundle !== undefined) };
+    return this.#parts.bundles.of(entries);
   }
 
   /** The error for a caller that waits for its first update and does not get it. */
@@ -331,8 +383,5 @@ function wantedEntries({ entries }: Entitled, spiffeId: SpiffeId | undefined): r
 function endError(reason: LeaseEnd, instance: ProcessInstance): MayflyError {
   return reason === 'shutdown'
     ? new MayflyError('SHUTTING_DOWN', 'the agent is stopping')
-    : new MayflyError(
-        'NO_IDENTITY',
-        `process ${instance.pid} has ${reason === 'exited' ? 'exited' : 'become another program or user'}`,
-      );
+    : new MayflyError('NO_IDENTITY', `process ${instance.pid} ${whyEnded(reason)}`);
 }

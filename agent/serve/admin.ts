@@ -1,13 +1,18 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Admin, GetStatusResponseSchema } from '../gen/admin_pb.js';
-import { messageOf } from '../kernel/errors.ts';
+import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
+import type { Drill, Drilled, Reached } from '../lease/drill.ts';
 import type { Lease } from '../lease/lease.ts';
 import type { Leases } from '../lease/leases.ts';
+import type { Operator, RevokedLease } from '../lease/operator.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
+import type { Events } from './event-stream.ts';
+import { streamEvents } from './event-stream.ts';
 import type { Handlers } from './handlers.ts';
+import { drillTarget, revocationOrder, revocationTarget } from './revocation-order.ts';
 
 /** What the composition root lends to operators: everything that no single stage knows. */
 export interface AdminParts {
@@ -16,7 +21,13 @@ export interface AdminParts {
   readonly leases: Leases;
   /** Reads all files again; a sentence for each that could not be loaded. */
   readonly reload: () => Promise<readonly string[]>;
+  readonly operator: Operator;
+  readonly drill: Drill;
+  readonly events: Events;
 }
+
+const DRILL_WAIT_MS = 5000;
+const LONGEST_DRILL_MS = 3_600_000;
 
 /** The admin socket's service. Who may call is decided by the socket's mode: it is the agent's own user alone. */
 export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
@@ -28,7 +39,52 @@ export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
     },
     listLeases: () => ({ leases: [...parts.leases].map(leaseMessage) }),
     reload: async () => ({ errors: [...(await parts.reload())] }),
+    revoke(request) {
+      const { revoked, allowed } = parts.operator.revoke(revocationTarget(request), revocationOrder(request));
+      return { revoked: revoked.map(revokedMessage), allowed };
+    },
+    watchEvents: (request, call) => streamEvents(parts.events, request, call.signal),
+    async drill(request) {
+      const isMeant = drillTarget(request);
+      const leases = [...parts.leases].filter(({ instance, entry }) =>
+        isMeant({ pid: instance.pid, entryId: entry.id }),
+      );
+      if (leases.length === 0) {
+        throw new MayflyError('NOT_FOUND', 'no lease like that lives; mayfly leases shows what there is');
+      }
+      const signal = AbortSignal.timeout(Math.min(request.waitMs || DRILL_WAIT_MS, LONGEST_DRILL_MS));
+      const { drilled, reached } = await parts.drill[request.revoke ? 'revoke' : 'rotate'](leases, signal);
+      return { leases: drilled.map(drilledMessage), subscribers: reached.map(reachedMessage) };
+    },
   };
+}
+
+function revokedMessage({ barred, ended, jtis, lease, serials }: RevokedLease) {
+  return {
+    leaseId: lease.id,
+    pid: lease.instance.pid,
+    entryId: lease.entry,
+    spiffeId: lease.spiffeId,
+    serials: [...serials],
+    jtis: [...jtis],
+    ended,
+    barred,
+  };
+}
+
+function drilledMessage({ lease, ms, newSerial, oldSerial }: Drilled) {
+  return {
+    pid: lease.instance.pid,
+    entryId: lease.entry.id,
+    spiffeId: lease.entry.spiffeId,
+    oldSerial,
+    newSerial: newSerial ?? '',
+    issuedMs: ms,
+  };
+}
+
+function reachedMessage({ ms, subscriber, told, what }: Reached) {
+  return { pid: subscriber.instance.pid, method: subscriber.method, what, told, ms };
 }
 
 function entryMessage(entry: Entry) {
@@ -61,6 +117,9 @@ function leaseMessage(lease: Lease) {
     tokens: lease.tokens.issued,
     rotations: lease.rotations,
     renewalError: lease.failure === undefined ? '' : messageOf(lease.failure.error),
+    adopted: lease.adopted,
+    executable: lease.instance.facts().executable ?? '',
     ...(svid !== undefined && { renewsAt: timestampFromMs(lease.renewsAt) }),
+    ...(lease.deliveredAt !== undefined && { deliveredAt: timestampFromMs(lease.deliveredAt) }),
   };
 }

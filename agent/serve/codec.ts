@@ -7,7 +7,7 @@ export type Encode = (message: Uint8Array | object) => Buffer;
 
 export function encoderOf(schema: DescMessage): Encode {
   return (message) => {
-    // A view, since messages hold keys: a copy is one more that nobody can zero.
+    if (Buffer.isBuffer(message)) return message;
     const bytes =
       message instanceof Uint8Array
         ? message

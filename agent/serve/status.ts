@@ -29,6 +29,8 @@ const TABLE: Readonly<Record<ErrorCode, Row>> = {
   INVALID_REQUEST: [status.INVALID_ARGUMENT, 'its message'],
   TOKEN_INVALID: [status.INVALID_ARGUMENT, 'its message'],
   NO_IDENTITY,
+  POLICY_REFUSED: NO_IDENTITY,
+  REISSUE_BARRED: NO_IDENTITY,
   CALLER_UNKNOWN: NO_IDENTITY,
   ATTESTATION_FAILED: [status.UNAVAILABLE, { fixed: 'workload attestation failed' }],
   AUTHORITY_UNAVAILABLE: [status.UNAVAILABLE, { fixed: 'the authority cannot sign now' }],

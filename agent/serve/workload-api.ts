@@ -2,24 +2,22 @@ import type { DescMessage, JsonObject, MessageInitShape } from '@bufbuild/protob
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { Metadata } from '@grpc/grpc-js';
 import type { SpiffeWorkloadAPI } from '../gen/workload_pb.js';
-import {
-  JWTBundlesResponseSchema,
-  JWTSVIDResponseSchema,
-  X509BundlesResponseSchema,
-  X509SVIDResponseSchema,
-} from '../gen/workload_pb.js';
+import { JWTBundlesResponseSchema, JWTSVIDResponseSchema } from '../gen/workload_pb.js';
 import { parseAudience, parseAudiences } from '../kernel/audience.ts';
-import type { Clock } from '../kernel/clock.ts';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { SpiffeId } from '../kernel/spiffe-id.ts';
 import { idOfTrustDomain, parseSpiffeId } from '../kernel/spiffe-id.ts';
 import type { JwtSvid } from '../lease/issuer.ts';
 import type { Leases } from '../lease/leases.ts';
-import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
+import type { BundleUpdate, Delivered } from '../lease/updates.ts';
+import type { Validation } from '../lease/validation.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
+import type { PublishedLists } from '../revocation/publisher.ts';
 import { jwksOf } from '../svid/jwks.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { Call, Handlers } from './handlers.ts';
+import { once } from './once.ts';
+import { identitiesDigest, x509BundlesMessage, x509BundlesOf, x509Message } from './x509-message.ts';
 
 interface Identified {
   readonly instance: ProcessInstance;
@@ -28,20 +26,34 @@ interface Identified {
 // A level of JSON is two or three of messages, and clients refuse what is nested a hundred messages deep.
 const MOST_LEVELS = 32;
 
-/** Loaded at the first validation: most agents never do one, and each start would pay for it. */
-const verification = () => import('../svid/jwt.ts');
-
 /** The SPIFFE Workload API: asks `lease/`, and translates. */
-export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof SpiffeWorkloadAPI, Identified> {
+export function workloadApi(leases: Leases, validation: Validation): Handlers<typeof SpiffeWorkloadAPI, Identified> {
   return {
     async *fetchX509SVID(_request, call) {
       const workload = workloadOf(leases, call);
-      yield* changesOf(workload.x509(call.signal), x509Response);
+      using subscriber = leases.deliveries.open(call.caller.instance, 'FetchX509SVID');
+      const changed = changes();
+      for await (const { update, lists } of workload.x509(call.signal)) {
+        // A key that is gone belongs to an update which another has already overtaken, or to a stream about to end.
+        if (update.svids.some(({ svid }) => svid.privateKey.destroyed)) continue;
+        if (!changed(identitiesDigest(update), lists)) continue;
+        // Wiped when HTTP/2 has written it, or nobody will.
+        using message = x509Message(update, lists);
+        yield message.bytes;
+        workload.delivered(update.svids);
+        subscriber.tell({ serials: update.svids.map(({ svid }) => svid.serial), lists: lists.number });
+      }
     },
 
     async *fetchX509Bundles(_request, call) {
       const workload = workloadOf(leases, call);
-      yield* changesOf(workload.bundles(call.signal), x509BundlesResponse);
+      using subscriber = leases.deliveries.open(call.caller.instance, 'FetchX509Bundles');
+      const changed = changes();
+      for await (const [update, lists] of workload.listedBundles(call.signal)) {
+        if (!changed(x509BundlesOf(update), lists)) continue;
+        yield x509BundlesMessage(update, lists);
+        subscriber.tell({ serials: [], lists: lists.number });
+      }
     },
 
     fetchJWTSVID(request, call) {
@@ -55,17 +67,21 @@ export function workloadApi(leases: Leases, clock: Clock): Handlers<typeof Spiff
 
     async *fetchJWTBundles(_request, call) {
       const workload = workloadOf(leases, call);
-      yield* changesOf(workload.bundles(call.signal), jwtBundlesResponse);
+      using subscriber = leases.deliveries.open(call.caller.instance, 'FetchJWTBundles');
+      const changed = changes();
+      for await (const update of workload.bundles(call.signal)) {
+        const message = jwtBundlesResponse(update);
+        if (!changed(message)) continue;
+        yield message;
+        subscriber.tell({ serials: [], lists: 0 });
+      }
     },
 
     async validateJWTSVID(request, call) {
       requireSecurityHeader(call.metadata);
       const audience = parseAudience(request.audience);
       if (request.svid === '') throw new MayflyError('SVID_MISSING', 'svid must be specified');
-      const { own, federated } = await leases.of(call.caller.instance).verifiers();
-      const bundles = new Map([own, ...federated].map((bundle) => [bundle.trustDomain, bundle]));
-      const { verifyJwtSvid } = await verification();
-      const { id, claims } = await verifyJwtSvid(request.svid, audience, bundles, clock.now());
+      const { id, claims } = await validation.validate(call.caller.instance, request.svid, audience);
       if (isDeeper(claims, MOST_LEVELS)) {
         throw new MayflyError('TOKEN_INVALID', `token has claims nested more than ${MOST_LEVELS} levels deep`);
       }
@@ -115,53 +131,24 @@ function isDeeper(value: unknown, levels: number): boolean {
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
-/** Encodes each update, and leaves out one that says what the last has said: clients reload whatever they get. */
-async function* changesOf<T>(updates: AsyncIterable<T>, encode: (update: T) => Uint8Array | undefined) {
-  let told: Uint8Array | undefined;
-  for await (const update of updates) {
-    const message = encode(update);
-    if (message === undefined || (told !== undefined && Buffer.compare(told, message) === 0)) continue;
-    told = message;
-    yield message;
-  }
+/** Tells whether parts differ from those of the call before: clients reload whatever they get, so they get what has changed. */
+function changes(): (...parts: readonly (Uint8Array | PublishedLists)[]) => boolean {
+  let told: readonly (Uint8Array | PublishedLists)[] | undefined;
+  return (...parts) => {
+    const same = told !== undefined && parts.every((part, index) => isSame(part, told?.[index]));
+    told = parts;
+    return !same;
+  };
 }
 
-/** Encodes a value once for all who are sent it, and for as long as somebody holds the value. */
-function once<T extends object, R>(make: (value: T) => R): (value: T) => R {
-  const made = new WeakMap<T, R>();
-  return (value) => {
-    let result = made.get(value);
-    if (result === undefined) {
-      result = make(value);
-      made.set(value, result);
-    }
-    return result;
-  };
+function isSame(part: Uint8Array | PublishedLists, other: Uint8Array | PublishedLists | undefined): boolean {
+  if (part === other) return true;
+  return part instanceof Uint8Array && other instanceof Uint8Array && Buffer.compare(part, other) === 0;
 }
 
 function encoded<M extends DescMessage>(schema: M, message: MessageInitShape<M>): Uint8Array {
   return toBinary(schema, create(schema, message));
 }
-
-const x509Response = once((update: X509Update): Uint8Array | undefined => {
-  // A key that is gone belongs to an update which another has already overtaken, or to a stream about to end.
-  if (update.svids.some(({ svid }) => svid.privateKey.destroyed)) return undefined;
-  const bundle = x509BundleOf(update.own);
-  return encoded(X509SVIDResponseSchema, {
-    svids: update.svids.map(({ svid, hint }) => ({
-      spiffeId: svid.spiffeId,
-      x509Svid: Buffer.concat(svid.chain),
-      x509SvidKey: svid.privateKey.reveal(),
-      bundle,
-      hint,
-    })),
-    federatedBundles: x509Bundles(update.federated),
-  });
-});
-
-const x509BundlesResponse = once(({ own, federated }: BundleUpdate) =>
-  encoded(X509BundlesResponseSchema, { bundles: x509Bundles([own, ...federated]) }),
-);
 
 const jwtBundlesResponse = once(({ own, federated }: BundleUpdate) => {
   const usable = [own, ...federated].filter((bundle) => bundle.jwtAuthorities.length > 0);
@@ -169,16 +156,6 @@ const jwtBundlesResponse = once(({ own, federated }: BundleUpdate) => {
 });
 
 const jwksBytesOf = once((bundle: TrustBundle): Uint8Array => Buffer.from(jwksOf(bundle)));
-const x509BundleOf = once((bundle: TrustBundle): Uint8Array => Buffer.concat(bundle.x509Authorities));
-
-/** By SPIFFE ID. An empty bundle is left out: java-spiffe and py-spiffe reject the whole message for one. */
-function x509Bundles(bundles: readonly TrustBundle[]): Record<string, Uint8Array> {
-  return byTrustDomain(
-    bundles.filter((bundle) => bundle.x509Authorities.length > 0),
-    x509BundleOf,
-  );
-}
-
 function byTrustDomain(bundles: readonly TrustBundle[], content: (bundle: TrustBundle) => Uint8Array) {
   return Object.fromEntries(bundles.map((bundle) => [idOfTrustDomain(bundle.trustDomain), content(bundle)]));
 }

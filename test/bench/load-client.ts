@@ -90,6 +90,19 @@ export class LoadClient {
     }
   }
 
+  /**
+   * Kills processes that hold an identity: how long it takes until their certificate is on the list of the first and of the last of
+   * `streams` followers of bundles, and until their token is refused.
+   */
+  async deaths(count: number, streams: number): Promise<{ first: Percentiles; last: Percentiles; token: Percentiles }> {
+    const flags = ['--n', `${count}`, '--concurrency', `${streams}`];
+    const measured = await this.#measure<{ first_ms: Percentiles; last_ms: Percentiles; token_ms: Percentiles }>(
+      'deaths',
+      ...flags,
+    );
+    return { first: measured.first_ms, last: measured.last_ms, token: measured.token_ms };
+  }
+
   async #measure<T>(...args: string[]): Promise<T> {
     const { stdout } = await run(this.#binary, [args[0] ?? '', '--socket', this.#socket, ...args.slice(1)]);
     const measured = JSON.parse(stdout) as T & Measured;

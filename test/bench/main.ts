@@ -33,6 +33,7 @@ const TARGETS: Readonly<Record<string, { readonly ratio: number; readonly atLeas
 };
 const REST_MS = 3000;
 const STREAM_COUNTS = [1000, 5000];
+const DEATH_STREAMS = 1000;
 
 const { values } = parseArgs({ options: { peer: { type: 'string' } } });
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-load-'));
@@ -52,8 +53,10 @@ const cold = await startMayfly(binary);
 await cold.stop();
 console.log(`start to the first SVID, cold (fresh clone): ${whole(cold.startMs)} ms`);
 
-const ours = await measure(() => startMayfly(binary));
+const ours = new Map(await measure(() => startMayfly(binary)));
 const theirs = values.peer === undefined ? undefined : await measure(() => startSpire(values.peer ?? '', binary));
+// A peer that revokes nothing has no figures for it.
+await measureDeaths(ours);
 report(ours, theirs);
 console.log(`load ${loadText()} after`);
 rmSync(folder, { recursive: true });
@@ -111,6 +114,25 @@ async function measureStreams(figures: Map<string, number>, start: () => Promise
       delays.toSorted((a, b) => a - b)[1] ?? Number.NaN,
     );
   });
+  await agent.stop();
+}
+
+/** From the end of a process to where it is known, while nothing else goes on, and while tokens are signed as fast as they can be. */
+async function measureDeaths(figures: Map<string, number>): Promise<void> {
+  const agent = await startMayfly(binary);
+  const client = new LoadClient(binary, agent.socket);
+  const record = (name: string, { p50, max }: { p50: number; max: number }) => {
+    figures.set(`${name} p50 (ms)`, p50);
+    figures.set(`${name} worst (ms)`, max);
+  };
+  const quiet = await client.deaths(50, DEATH_STREAMS);
+  record(`kill to the list of one of ${DEATH_STREAMS} streams`, quiet.first);
+  record(`kill to the lists of all ${DEATH_STREAMS} streams`, quiet.last);
+  record('kill to the refusal of a token', quiet.token);
+  const [loaded] = await Promise.all([client.deaths(30, DEATH_STREAMS), client.jwt(64, true)]);
+  record('the same under load: one stream', loaded.first);
+  record('the same under load: all streams', loaded.last);
+  record('the same under load: a token', loaded.token);
   await agent.stop();
 }
 

@@ -81,11 +81,11 @@ describe('an identity lives as long as its process', () => {
   test('that becomes another program', async () => {
     await using workload = new WorkloadClient(home.socket);
     await workload.x509();
-    const changed = async () => (await daemon.status()).leases?.ended['changed'] ?? 0n;
+    const changed = async () => (await daemon.status()).leases?.ended['executed'] ?? 0n;
     const before = await changed();
     const mark = daemon.log.mark;
     workload.send('exec');
-    expect(await daemon.logged('lease.ended', mark)).toMatchObject({ reason: 'changed' });
+    expect(await daemon.logged('lease.ended', mark)).toMatchObject({ reason: 'executed' });
     expect(process.kill(workload.pid, 0)).toBe(true);
     expect(await changed()).toBe(before + 1n);
     await nobodyIsLeft();

@@ -1,15 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Daemon, endOf, plainEnvironment } from '../support/daemon.ts';
+import { comeAndGo } from '../support/come-and-go.ts';
+import { Daemon } from '../support/daemon.ts';
 import { Home, ownEntry } from '../support/home.ts';
 import type { Inventory } from '../support/inventory.ts';
-import { eventually, JsonLines } from '../support/json-lines.ts';
+import { eventually } from '../support/json-lines.ts';
 import type { ShortSaid } from '../support/short-process.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 
-const PROGRAM = new URL('../support/short-process.ts', import.meta.url).pathname;
 const INVENTORY = new URL('../support/inventory.ts', import.meta.url).href;
-const COMPILE_CACHE = new URL('../../node_modules/.cache/mayfly-test', import.meta.url).pathname;
 
 const PROCESSES = 200;
 const AT_A_TIME = 8;
@@ -22,7 +20,6 @@ defaults: { x509_svid_ttl: 5s, jwt_svid_ttl: 5s }
 log_level: warn`,
 );
 let daemon: Daemon;
-const children = new Set<ChildProcess>();
 
 beforeAll(async () => {
   daemon = Daemon.launch(home, { node: ['--import', INVENTORY] });
@@ -32,30 +29,9 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL');
   await daemon[Symbol.asyncDispose]();
   home.remove();
 });
-
-/** One process that comes, fetches and goes. */
-async function comeAndGo(how: 'leave' | 'hang'): Promise<ShortSaid> {
-  const child = spawn(process.execPath, [PROGRAM, home.socket, how], {
-    env: { ...plainEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  children.add(child);
-  const lines = new JsonLines<ShortSaid>(child.stdout);
-  const ended = endOf(child);
-  try {
-    const said = await lines.first(() => true, 'an identity');
-    if (how === 'hang') child.kill('SIGKILL');
-    expect(await ended).toMatchObject({ stderr: '', ...(how === 'hang' ? { signal: 'SIGKILL' } : { code: 0 }) });
-    return said;
-  } finally {
-    child.kill('SIGKILL');
-    children.delete(child);
-  }
-}
 
 /** What the agent holds once nobody is connected any more, the test neither. */
 async function holdings() {
@@ -81,7 +57,7 @@ async function holdings() {
 
 test('two hundred processes come and go while entries change and the CA rotates, and nothing is left of them', async () => {
   // What is made at the first call only is no leak.
-  await comeAndGo('leave');
+  await comeAndGo(home.socket, 'leave');
   const before = await holdings();
   expect(before.alarms).toEqual({ 'lease/leases': 1 });
 
@@ -103,7 +79,7 @@ test('two hundred processes come and go while entries change and the CA rotates,
   const worker = async () => {
     while (begun < PROCESSES) {
       begun += 1;
-      said.push(await comeAndGo(begun % 4 === 0 ? 'hang' : 'leave'));
+      said.push(await comeAndGo(home.socket, begun % 4 === 0 ? 'hang' : 'leave'));
     }
   };
   try {

@@ -17,19 +17,24 @@ import { Latest } from '../../agent/kernel/latest.ts';
 import { parseSelector } from '../../agent/kernel/selector.ts';
 import type { TrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
+import { Drill } from '../../agent/lease/drill.ts';
 import { Issuer } from '../../agent/lease/issuer.ts';
 import { Leases } from '../../agent/lease/leases.ts';
+import { Operator } from '../../agent/lease/operator.ts';
+import { Validation } from '../../agent/lease/validation.ts';
 import type { Caller } from '../../agent/peer/callers.ts';
 import { strongestProof } from '../../agent/peer/credentials.ts';
 import { ExitWatch } from '../../agent/peer/exit-watch.ts';
 import { Listener, type PeerLimits } from '../../agent/peer/listener.ts';
 import { Instances } from '../../agent/peer/process.ts';
 import { Names } from '../../agent/peer/system/names.ts';
+import { readBootId } from '../../agent/peer/system/proc.ts';
 import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
 import { Entitlement } from '../../agent/registry/entitlement.ts';
 import type { Entry } from '../../agent/registry/entry.ts';
 import { EntryIndex } from '../../agent/registry/entry-index.ts';
 import type { EntrySet } from '../../agent/registry/entry-set.ts';
+import { Revocation } from '../../agent/revocation/revocation.ts';
 import { admin } from '../../agent/serve/admin.ts';
 import { GrpcServer } from '../../agent/serve/grpc.ts';
 import type { Handlers } from '../../agent/serve/handlers.ts';
@@ -38,8 +43,9 @@ import { reflection, reflectionAlpha } from '../../agent/serve/reflection.ts';
 import { workloadApi } from '../../agent/serve/workload-api.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
 import { GrpcCaller } from './grpc-caller.ts';
-import { entryOf as entryOfUser, HOUR, MINUTE } from './lease-world.ts';
+import { entryOf as entryOfUser, HOUR, MINUTE, REVOCATION } from './lease-world.ts';
 import { ManualClock } from './manual-clock.ts';
+import { MemoryLedger } from './memory-ledger.ts';
 import { MemoryLog } from './memory-log.ts';
 
 // One thread for all worlds of a test file.
@@ -90,6 +96,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   };
   const authority: Authority = {
     bundle: local.bundle,
+    crls: local.crls,
     signerExpiresAt: (kind) => local.signerExpiresAt(kind),
     async issueX509(grant, publicKey) {
       mustSign();
@@ -131,18 +138,31 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     maxJwtSvidTtl: HOUR,
     maxAudiences: 16,
   });
-  const issuer = new Issuer({ policy, authority, keyType: 'ec-p256', clock, log });
+  const ledger = new MemoryLedger(clock, readBootId());
+  const revocation = new Revocation({ authority, ledger, clock, log, ...REVOCATION });
+  const issuer = new Issuer({ policy, authority, ledger, revocation, keyType: 'ec-p256', clock, log });
   const leases = new Leases({
     entitlement: new Entitlement(runner, set, clock),
     entries: set,
     authority,
     federated,
     issuer,
+    ledger,
+    revocation,
     admit: () => listener.admission.attestation(),
     clock,
     log,
     random: () => 0.5,
   });
+  const validation = new Validation({ leases, revocation, ledger, clock });
+  const operator = new Operator({ leases, ledger, revocation });
+  const drill = new Drill({
+    leases,
+    clock,
+    revoke: (lease) => leases.end(lease, 'revoked', { code: 'superseded', cause: 'drill' }),
+    published: () => revocation.forBundles.value?.number ?? 0,
+  });
+  const events = { recent: () => ['{"type":"agent.started"}'], subscribe: () => () => {} };
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
   const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
   const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
@@ -151,7 +171,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     ['entries', true],
   ]);
   const reloadErrors: string[] = [];
-  server.add(SpiffeWorkloadAPI, (options.around ?? ((handlers) => handlers))(workloadApi(leases, clock)));
+  server.add(SpiffeWorkloadAPI, (options.around ?? ((handlers) => handlers))(workloadApi(leases, validation)));
   server.add(
     Health,
     health(() => state, clock),
@@ -160,7 +180,15 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   server.add(ServerReflectionAlpha, reflectionAlpha(services));
   server.add(
     Admin,
-    admin({ status: () => ({ pid: 7, serving: true }), entries: set, leases, reload: async () => reloadErrors }),
+    admin({
+      status: () => ({ pid: 7, serving: true }),
+      entries: set,
+      leases,
+      reload: async () => reloadErrors,
+      operator,
+      drill,
+      events,
+    }),
   );
   const instances = new Instances(exits, clock);
   const path = join(directory, 'api.sock');
@@ -195,6 +223,8 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     log,
     fault,
     issuer,
+    ledger,
+    revocation,
     leases,
     instances,
     server,
@@ -203,6 +233,8 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     state,
     reloadErrors,
     bundle: local.bundle,
+    /** The signer behind the world, past every decision and record. */
+    signer: local,
     client: connect(),
     connect,
     replaceEntries: (changed: readonly Entry[]) => set.set(new EntryIndex(changed)),
@@ -215,6 +247,8 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
       await server.drain(1000);
       await listener.destroyAll();
       leases.close();
+      issuer.close();
+      revocation.close();
       instances.close();
       await runner.close();
       await local.close();

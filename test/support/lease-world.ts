@@ -12,17 +12,30 @@ import type { TrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { Issuer } from '../../agent/lease/issuer.ts';
 import { Leases } from '../../agent/lease/leases.ts';
+import type { X509Update } from '../../agent/lease/updates.ts';
+import type { Workload } from '../../agent/lease/workload.ts';
 import type { ProcessInstance } from '../../agent/peer/instance.ts';
 import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
 import { Entitlement } from '../../agent/registry/entitlement.ts';
 import type { Entry } from '../../agent/registry/entry.ts';
 import { EntryIndex } from '../../agent/registry/entry-index.ts';
 import type { EntrySet } from '../../agent/registry/entry-set.ts';
+import { Revocation } from '../../agent/revocation/revocation.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
+import { BOOT_ID } from './instance.ts';
 import { ManualClock } from './manual-clock.ts';
+import { MemoryLedger } from './memory-ledger.ts';
 
 export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
+
+/** What the configuration says of revocation unless told otherwise. */
+export const REVOCATION = {
+  maxBytes: 128 * 1024,
+  minX509SvidTtl: 10_000,
+  x509SvidInterval: 1000,
+  maxPushRate: 32 * 1024 * 1024,
+};
 
 export const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -67,6 +80,7 @@ export function leaseWorld(entries: readonly Entry[]) {
   const minted: IssuedX509[] = [];
   const authority: Authority = {
     bundle: local.bundle,
+    crls: local.crls,
     signerExpiresAt: (kind) => local.signerExpiresAt(kind),
     async issueX509(grant, publicKey) {
       if (fault.authority) throw new MayflyError('AUTHORITY_UNAVAILABLE', 'the authority is away');
@@ -112,13 +126,17 @@ export function leaseWorld(entries: readonly Entry[]) {
     maxJwtSvidTtl: HOUR,
     maxAudiences: 4,
   });
-  const issuer = new Issuer({ policy, authority, keyType: 'ec-p256', clock, log: silent });
+  const ledger = new MemoryLedger(clock, BOOT_ID);
+  const revocation = new Revocation({ authority, ledger, clock, log: silent, ...REVOCATION });
+  const issuer = new Issuer({ policy, authority, ledger, revocation, keyType: 'ec-p256', clock, log: silent });
   const leases = new Leases({
     entitlement,
     entries: set,
     authority,
     federated,
     issuer,
+    ledger,
+    revocation,
     admit: () => {
       if (fault.admission) throw new MayflyError('OVERLOADED', 'too many');
       admitted.total += 1;
@@ -140,15 +158,29 @@ export function leaseWorld(entries: readonly Entry[]) {
     federated,
     policy,
     issuer,
+    ledger,
+    revocation,
     leases,
     authority,
+    entries: set,
     replaceEntries: (changed: readonly Entry[]) => set.set(new EntryIndex(changed)),
     async close() {
       leases.close();
+      issuer.close();
+      revocation.close();
       await local.close();
       rmSync(dataDir, { recursive: true });
     },
   };
+}
+
+/** The identities that a workload is told of, without what it is told when the lists alone have changed. */
+export async function* identitiesOf(workload: Workload, signal: AbortSignal): AsyncGenerator<X509Update> {
+  let told: X509Update | undefined;
+  for await (const { update } of workload.x509(signal)) {
+    if (update !== told) yield update;
+    told = update;
+  }
 }
 
 /** Follows a stream: each update is awaited with `next`, and `ended` holds the error that it ended with. */

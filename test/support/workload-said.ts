@@ -1,3 +1,5 @@
+import type { ReadCrl } from './crl-reader.ts';
+
 /** An update of `FetchX509SVID`. Times in milliseconds since the epoch, certificates in PEM. */
 export interface SaidX509 {
   readonly event: 'x509';
@@ -14,12 +16,26 @@ export interface SaidX509 {
   readonly roots: string;
   /** Fingerprints of the roots, by SPIFFE ID of the trust domain. */
   readonly federated: Readonly<Record<string, readonly string[]>>;
+  readonly crls: readonly ReadCrl[];
+}
+
+/** An update of `FetchX509Bundles`. */
+export interface SaidBundles {
+  readonly event: 'bundles';
+  readonly stream: number;
+  readonly domains: readonly string[];
+  readonly crls: readonly ReadCrl[];
+  /** When it was there: milliseconds since the epoch, fractions included. */
+  readonly at: number;
 }
 
 /** What a workload process says, a JSON object a line. */
 export type Said =
   | SaidX509
-  | { readonly event: 'bundles'; readonly stream: number; readonly domains: readonly string[] }
+  | SaidBundles
+  | { readonly event: 'validated'; readonly id: string }
+  /** The number that the newest private key is, in hexadecimal. */
+  | { readonly event: 'key'; readonly scalar: string }
   | { readonly event: 'end'; readonly stream: number; readonly code: string; readonly details: string }
   | { readonly event: 'jwt'; readonly ms: number; readonly tokens: readonly string[] }
   | { readonly event: 'refused'; readonly ms: number; readonly code: string; readonly details: string }

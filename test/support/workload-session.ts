@@ -3,11 +3,18 @@ import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { connect as connectTls, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
-import type { DescMessage, DescMethodServerStreaming, DescMethodUnary, MessageShape } from '@bufbuild/protobuf';
+import type {
+  DescMessage,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from '@bufbuild/protobuf';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { certificatesIn } from '../../agent/cli/x509-identity.ts';
 import { SpiffeWorkloadAPI, type X509SVIDResponse } from '../../agent/gen/workload_pb.js';
+import { readCrls } from './crl-reader.ts';
 import type { Said } from './workload-said.ts';
 
 interface Material {
@@ -37,11 +44,17 @@ export class WorkloadSession {
       case 'x509':
         return this.#follow('x509', METHODS.fetchX509SVID, args[0], (response) => this.#describe(response));
       case 'bundles':
-        return this.#follow('bundles', METHODS.fetchX509Bundles, args[0], ({ bundles }) => ({
+        return this.#follow('bundles', METHODS.fetchX509Bundles, args[0], ({ bundles, crl }) => ({
           domains: Object.keys(bundles),
+          crls: readCrls(crl),
+          at: performance.timeOrigin + performance.now(),
         }));
       case 'jwt':
         return this.#token(args[0] ?? '', args[1]);
+      case 'validate':
+        return this.#validate(args[0] ?? '', args[1] ?? '');
+      case 'key':
+        return this.#say({ event: 'key', scalar: this.#scalar() });
       case 'idle':
         return this.#idle();
       case 'unread':
@@ -79,7 +92,7 @@ export class WorkloadSession {
     call.on('end', () => this.#say({ event: 'end', stream, code: 'OK', details: '' }));
   }
 
-  #describe({ svids, federatedBundles }: X509SVIDResponse) {
+  #describe({ svids, federatedBundles, crl }: X509SVIDResponse) {
     const [first] = svids;
     if (first === undefined) throw new Error('an update without an identity');
     const chain = certificatesIn(first.x509Svid);
@@ -104,30 +117,58 @@ export class WorkloadSession {
       notAfter: leaf.validToDate.getTime(),
       chain: chain.join(''),
       roots: roots.join(''),
+      crls: readCrls(crl),
       federated: Object.fromEntries(
         Object.entries(federatedBundles).map(([id, der]) => [id, certificatesIn(der).map(fingerprint)]),
       ),
     };
   }
 
+  #scalar(): string {
+    const { d } = createPrivateKey(this.#material?.key ?? '').export({ format: 'jwk' });
+    return Buffer.from(d ?? '', 'base64url').toString('hex');
+  }
+
   async #token(audience: string, connection: string | undefined): Promise<void> {
-    const method: DescMethodUnary<typeof METHODS.fetchJWTSVID.input, typeof METHODS.fetchJWTSVID.output> =
-      METHODS.fetchJWTSVID;
+    this.#say(
+      await this.#ask(METHODS.fetchJWTSVID, { audience: [audience] }, connection, ({ svids }, ms) => ({
+        event: 'jwt',
+        ms,
+        tokens: svids.map(({ svid }) => svid),
+      })),
+    );
+  }
+
+  async #validate(svid: string, audience: string): Promise<void> {
+    this.#say(
+      await this.#ask(METHODS.validateJWTSVID, { svid, audience }, undefined, ({ spiffeId }) => ({
+        event: 'validated',
+        id: spiffeId,
+      })),
+    );
+  }
+
+  #ask<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    connection: string | undefined,
+    answer: (response: MessageShape<O>, ms: number) => Said,
+  ): Promise<Said> {
     const { promise, resolve } = Promise.withResolvers<Said>();
     const start = performance.now();
     this.#client(connection).makeUnaryRequest(
       `/${method.parent.typeName}/${method.name}`,
-      (message: { audience: string[] }) => Buffer.from(toBinary(method.input, create(method.input, message))),
+      (message: MessageInitShape<I>) => Buffer.from(toBinary(method.input, create(method.input, message))),
       (bytes) => fromBinary(method.output, bytes),
-      { audience: [audience] },
+      request,
       header(),
       (error, response) => {
         const ms = performance.now() - start;
         if (error !== null) resolve({ event: 'refused', ms, ...statusOf(error) });
-        else resolve({ event: 'jwt', ms, tokens: response?.svids.map(({ svid }) => svid) ?? [] });
+        else if (response !== undefined) resolve(answer(response, ms));
       },
     );
-    this.#say(await promise);
+    return promise;
   }
 
   /** Opens a connection and asks nothing. */

@@ -1,6 +1,6 @@
 // Command load measures a SPIFFE Workload API socket, whichever agent serves it.
 //
-// first-svid, new-process and jwt print one JSON object when they are done. streams and rotate print one JSON object a
+// first-svid, new-process, jwt and deaths print one JSON object when they are done. streams and rotate print one JSON object a
 // line, as things happen, until their stdin ends. Exit codes: 0 measured, 1 nothing could be measured (the reason is on
 // stderr and names the gRPC code), 2 wrong usage.
 package main
@@ -29,6 +29,8 @@ var commands = []command{
 	{"jwt", "FetchJWTSVID over one connection (--duration, --concurrency, --audience, --fresh)", jwtSVIDs},
 	{"streams", "--n FetchX509SVID streams, a connection each, held until stdin ends (--concurrency)", streams},
 	{"rotate", "one FetchX509SVID stream, a line an update, until stdin ends", rotate},
+	{"deaths", "kill --n processes that hold an identity, watched by --concurrency FetchX509Bundles streams", deaths},
+	{holderCommand, "what deaths starts: an identity and a token in this process, until it is killed", hold},
 	{childCommand, "what new-process starts: one X.509-SVID in this process", childFirstSVID},
 }
 

@@ -4,7 +4,7 @@ import { MayflyError } from '../../../agent/kernel/errors.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, HOUR, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { entryOf, follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const worlds: ReturnType<typeof leaseWorld>[] = [];
@@ -26,9 +26,9 @@ describe('a certificate', () => {
   it('is one for all streams of a process, and another for another process of the same entry', async () => {
     const { leases, minted } = world(entryOf('web'));
     const one = livingInstance();
-    const first = await follow((signal) => leases.of(one).x509(signal)).at(1);
-    const second = await follow((signal) => leases.of(one).x509(signal)).at(1);
-    const other = await follow((signal) => leases.of(livingInstance()).x509(signal)).at(1);
+    const first = await follow((signal) => identitiesOf(leases.of(one), signal)).at(1);
+    const second = await follow((signal) => identitiesOf(leases.of(one), signal)).at(1);
+    const other = await follow((signal) => identitiesOf(leases.of(livingInstance()), signal)).at(1);
     expect(second).toBe(first);
     expect(other.svids[0]?.svid.serial).not.toBe(first.svids[0]?.svid.serial);
     expect(
@@ -40,14 +40,14 @@ describe('a certificate', () => {
   it('is made once for streams that open at the same moment', async () => {
     const { leases, minted } = world(entryOf('web'));
     const one = livingInstance();
-    await Promise.all(Array.from({ length: 50 }, () => follow((signal) => leases.of(one).x509(signal)).at(1)));
+    await Promise.all(Array.from({ length: 50 }, () => follow((signal) => identitiesOf(leases.of(one), signal)).at(1)));
     expect(minted).toHaveLength(1);
   });
 
   it('takes one place among the attestations under way, however many streams the process opens', async () => {
     const { leases, admitted } = world(entryOf('web'));
     const one = livingInstance();
-    const streams = Array.from({ length: 500 }, () => follow((signal) => leases.of(one).x509(signal)));
+    const streams = Array.from({ length: 500 }, () => follow((signal) => identitiesOf(leases.of(one), signal)));
     expect(admitted).toEqual({ now: 1, total: 1 });
     await Promise.all(streams.map((stream) => stream.at(1)));
     expect(admitted).toEqual({ now: 0, total: 1 });
@@ -58,7 +58,7 @@ describe('a certificate', () => {
     // The table has heard of its first entries by then, and looks at nobody because of them.
     await clock.elapse(1);
     fault.admission = true;
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     expect(await stream.ended).toMatchObject({ code: 'OVERLOADED' });
     expect(attestations).toHaveLength(0);
     expect(minted).toHaveLength(0);
@@ -75,7 +75,7 @@ describe('a certificate', () => {
 
   it('is renewed when half of its life is left, attested and decided anew, and its old key is gone', async () => {
     const { leases, clock, attestations } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     const before = (await stream.at(1)).svids[0];
     await clock.elapse(29 * MINUTE);
     expect(stream.received).toHaveLength(1);
@@ -91,7 +91,7 @@ describe('a certificate', () => {
   it('is not renewed while nobody follows, and its lease ends when it expires', async () => {
     const { leases, clock, minted } = world(entryOf('web'));
     const instance = livingInstance();
-    const stream = follow((signal) => leases.of(instance).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     await stream.at(1);
     stream.stop();
     await stream.ended;
@@ -109,7 +109,7 @@ describe('a certificate', () => {
     const { leases, clock } = world(entryOf('web'));
     const instance = livingInstance();
     const fetch = async () => {
-      const stream = follow((signal) => leases.of(instance).x509(signal));
+      const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
       const update = await stream.at(1);
       stream.stop();
       await stream.ended;
@@ -124,7 +124,7 @@ describe('a certificate', () => {
 
   it('is renewed at once when the clock is found to have jumped, forward or back', async () => {
     const { leases, clock } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     clock.step(50 * MINUTE);
     await clock.elapse(1000);
@@ -139,7 +139,7 @@ describe('a certificate', () => {
 
   it('serves on while it cannot be renewed, is retried, and ends its stream only when it expires', async () => {
     const { leases, clock, fault, minted } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     fault.authority = true;
     await clock.elapse(50 * MINUTE);
@@ -156,7 +156,7 @@ describe('a certificate', () => {
 
   it('serves on while attestation cannot tell', async () => {
     const { leases, clock, fault } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     fault.attestation = new MayflyError('ATTESTATION_FAILED', 'workload attestation failed');
     await clock.elapse(40 * MINUTE);
@@ -170,21 +170,21 @@ describe('a certificate', () => {
     const { leases, fault, clock } = world(entryOf('web'));
     const instance = livingInstance();
     fault.authority = true;
-    expect(await follow((signal) => leases.of(instance).x509(signal)).ended).toMatchObject({
+    expect(await follow((signal) => identitiesOf(leases.of(instance), signal)).ended).toMatchObject({
       code: 'AUTHORITY_UNAVAILABLE',
     });
     expect([...leases]).toHaveLength(1);
     await clock.elapse(1);
     expect(leases.workloads).toBe(0);
     fault.authority = false;
-    expect((await follow((signal) => leases.of(instance).x509(signal)).at(1)).svids).toHaveLength(1);
+    expect((await follow((signal) => identitiesOf(leases.of(instance), signal)).at(1)).svids).toHaveLength(1);
   });
 });
 
 describe('entries that change', () => {
   it('add and withdraw certificates on a stream that goes on', async () => {
     const { leases, replaceEntries } = world(entryOf('b'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     const before = await stream.at(1);
     replaceEntries([entryOf('a'), entryOf('b')]);
     const both = await stream.at(2);
@@ -193,13 +193,13 @@ describe('entries that change', () => {
     replaceEntries([entryOf('a')]);
     expect((await stream.at(3)).svids).toHaveLength(1);
     expect(before.svids[0]?.svid.privateKey.destroyed).toBe(true);
-    expect(leases.ended.get('withdrawn')).toBe(1);
+    expect(leases.ended.get('entry-removed')).toBe(1);
   });
 
   it('end the stream when none is left, and a later call begins anew', async () => {
     const { leases, replaceEntries } = world(entryOf('web'));
     const instance = livingInstance();
-    const stream = follow((signal) => leases.of(instance).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     const bundles = follow((signal) => leases.of(instance).bundles(signal));
     const before = await stream.at(1);
     await bundles.at(1);
@@ -207,13 +207,13 @@ describe('entries that change', () => {
     expect(await stream.ended).toMatchObject({ code: 'NO_IDENTITY' });
     expect(await bundles.ended).toMatchObject({ code: 'NO_IDENTITY' });
     replaceEntries([entryOf('web')]);
-    const after = await follow((signal) => leases.of(instance).x509(signal)).at(1);
+    const after = await follow((signal) => identitiesOf(leases.of(instance), signal)).at(1);
     expect(after.svids[0]?.svid.serial).not.toBe(before.svids[0]?.svid.serial);
   });
 
   it('reissue what is in the certificate, and only tell again what is not', async () => {
     const { leases, replaceEntries, minted, clock } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     replaceEntries([entryOf('web', { owner: 'somebody@example.org', source: 'other.yaml:9' })]);
     await clock.elapse(1000);
@@ -228,7 +228,7 @@ describe('entries that change', () => {
 
   it('make another lease of an entry that names another identity', async () => {
     const { leases, replaceEntries } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     const [before] = leases;
     replaceEntries([entryOf('web', { spiffeId: parseSpiffeId('spiffe://example.org/shop') })]);
@@ -239,7 +239,7 @@ describe('entries that change', () => {
   it('end by themselves at expires_at, and no certificate outlives it', async () => {
     const start = Date.UTC(2026, 0, 1);
     const { leases, clock } = world(entryOf('web', { expiresAt: start + 10 * MINUTE }));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     expect((await stream.at(1)).svids[0]?.svid.expiresAt).toBe(start + 10 * MINUTE);
     await clock.elapse(10 * MINUTE + 1000);
     expect(await stream.ended).toMatchObject({ code: 'NO_IDENTITY' });
@@ -251,7 +251,7 @@ describe('a process that ends', () => {
   it('takes streams, leases and keys with it', async () => {
     const { leases } = world(entryOf('web'));
     const instance = livingInstance();
-    const stream = follow((signal) => leases.of(instance).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     const key = (await stream.at(1)).svids[0]?.svid.privateKey;
     await leases.of(instance).jwt(A, undefined);
     instance.finish('exited');
@@ -266,9 +266,9 @@ describe('a process that ends', () => {
   it('gets nothing that was under way when it ended', async () => {
     const { leases } = world(entryOf('web'));
     const instance = livingInstance();
-    const stream = follow((signal) => leases.of(instance).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     const token = leases.of(instance).jwt(A, undefined);
-    instance.finish('changed');
+    instance.finish('executed');
     expect(await stream.ended).toMatchObject({ code: expect.stringMatching(/NO_IDENTITY|CALLER_UNKNOWN/) });
     await expect(token).rejects.toMatchObject({ code: expect.stringMatching(/NO_IDENTITY|CALLER_UNKNOWN/) });
     expect(stream.received).toHaveLength(0);
@@ -305,7 +305,7 @@ describe('tokens', () => {
     const workload = leases.of(livingInstance());
     expect((await workload.jwt(A, undefined)).map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/b']);
     await expect(workload.jwt(A, parseSpiffeId('spiffe://example.org/a'))).rejects.toMatchObject({
-      code: 'NO_IDENTITY',
+      code: 'POLICY_REFUSED',
     });
     expect(issuer.counts.jwt).toBe(1);
   });
@@ -347,7 +347,7 @@ describe('bundles', () => {
 describe('stopping', () => {
   it('ends streams with its own reason, and takes no more callers', async () => {
     const { leases } = world(entryOf('web'));
-    const stream = follow((signal) => leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     leases.close();
     expect(await stream.ended).toMatchObject({ code: 'SHUTTING_DOWN' });

@@ -8,6 +8,7 @@ import { publicJwkOf } from '../../../agent/svid/jwk.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
+import { jwtGrant } from '../../support/grants.ts';
 import { makeChain } from '../../support/issuer.ts';
 import { MINUTE } from '../../support/lease-world.ts';
 
@@ -147,9 +148,34 @@ describe('a token that is to be validated', () => {
     expect(single.claims).toMatchObject({ aud: ['a'], sub: 'spiffe://other.org/billing', exp: expect.any(Number) });
   });
 
-  it('is validated for a caller without identity; a federated one is not', async () => {
+  it('is refused once its lease has ended, with the reason, and the use is noted', async () => {
     const token = await ownToken();
+    await world.client.call(validateJWTSVID, { audience: 'a', svid: token });
     world.replaceEntries([]);
+    expect(await world.client.told(validateJWTSVID, { audience: 'a', svid: token })).toEqual({
+      code: 'INVALID_ARGUMENT',
+      details: 'token was revoked (privilegeWithdrawn)',
+    });
+    expect(await world.client.told(validateJWTSVID, { audience: 'a', svid: 'rubbish' })).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
+    const [issued] = world.ledger.of('svid.issued');
+    const caller = { pid: process.pid, uid: process.getuid?.() };
+    const named = { jti: issued?.jti, decision: issued?.decision, spiffe_id: 'spiffe://example.org/web' };
+    expect(world.ledger.uses).toMatchObject([
+      { type: 'svid.validated', audience: 'a', caller, ...named },
+      { type: 'svid.rejected', audience: 'a', caller, ...named, reason: 'token was revoked (privilegeWithdrawn)' },
+      { type: 'svid.rejected', audience: 'a', caller, reason: expect.stringMatching(/^token is no JWS/) },
+    ]);
+    // Nothing is believed of what does not verify, and nothing of it is kept.
+    expect(world.ledger.uses[2]).not.toHaveProperty('jti');
+    expect(JSON.stringify(world.ledger.uses)).not.toContain('rubbish');
+  });
+
+  it('is validated for a caller without identity; a federated one is not', async () => {
+    world.replaceEntries([]);
+    const grant = jwtGrant({ now: world.clock.now(), ttl: MINUTE, id: 'spiffe://example.org/web', audiences: ['a'] });
+    const { token } = await world.signer.issueJwt(grant);
     expect((await world.client.call(validateJWTSVID, { audience: 'a', svid: token })).spiffeId).toBe(
       'spiffe://example.org/web',
     );

@@ -20,6 +20,8 @@ const TOLD: Readonly<Record<ErrorCode, readonly [keyof typeof status, string]>> 
   INVALID_REQUEST: ['INVALID_ARGUMENT', OWN],
   TOKEN_INVALID: ['INVALID_ARGUMENT', OWN],
   NO_IDENTITY,
+  POLICY_REFUSED: NO_IDENTITY,
+  REISSUE_BARRED: NO_IDENTITY,
   CALLER_UNKNOWN: NO_IDENTITY,
   ATTESTATION_FAILED: ['UNAVAILABLE', 'workload attestation failed'],
   AUTHORITY_UNAVAILABLE: ['UNAVAILABLE', 'the authority cannot sign now'],

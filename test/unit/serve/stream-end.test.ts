@@ -91,7 +91,7 @@ function turn(): Promise<void> {
 }
 
 describe('a process that ends', () => {
-  it.each(['exited', 'changed'] as const)(
+  it.each(['exited', 'executed', 'changed-ids', 'changed-cgroup', 'changed-namespace'] as const)(
     '(%s) ends all its streams with the text that clients match on',
     async (how) => {
       const streams = [

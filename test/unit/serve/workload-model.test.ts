@@ -11,7 +11,7 @@ import { EntryIndex } from '../../../agent/registry/entry-index.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
 import type { TestInstance } from '../../support/instance.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { entryOf, follow, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const UIDS = [1000, 1001];
 const other = parseTrustDomain('other.org');
@@ -163,7 +163,7 @@ class Run {
       case 'end': {
         const index = command.who % this.#instances.length;
         const instance = this.#who(index);
-        instance.finish(command.who % 2 === 0 ? 'exited' : 'changed');
+        instance.finish(command.who % 2 === 0 ? 'exited' : 'executed');
         this.#instances[index] = livingInstance(instance.uid);
         this.#everyone.add(this.#instances[index]);
         break;
@@ -254,7 +254,9 @@ class Run {
 
   #follow(kind: Stream['kind'], instance: TestInstance): void {
     const workload = this.#world.leases.of(instance);
-    const followed = follow<X509Update | BundleUpdate>((signal) => workload[kind](signal));
+    const followed = follow<X509Update | BundleUpdate>((signal) =>
+      kind === 'x509' ? identitiesOf(workload, signal) : workload.bundles(signal),
+    );
     const stream: Stream = { kind, instance, followed, over: false, end: undefined };
     const note = async () => {
       stream.end = await followed.ended;

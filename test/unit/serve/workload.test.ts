@@ -4,7 +4,7 @@ import { MayflyError } from '../../../agent/kernel/errors.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { entryOf, follow, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const cannotTell = new MayflyError('ATTESTATION_FAILED', 'cannot tell');
@@ -34,7 +34,7 @@ describe('a workload of which attestation cannot tell for a while', () => {
   it('is asked about again with growing pauses, then rests', async () => {
     world = leaseWorld([entryOf('web')]);
     const { clock, fault, attestations, replaceEntries } = world;
-    const stream = follow((signal) => world.leases.of(livingInstance()).x509(signal));
+    const stream = follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal));
     await stream.at(1);
     await clock.elapse(2000);
     fault.attestation = cannotTell;
@@ -95,7 +95,7 @@ describe('a process that is not connected', () => {
   it('is let go of when its entry goes', async () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
-    const stream = follow((signal) => world.leases.of(instance).x509(signal));
+    const stream = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     const key = (await stream.at(1)).svids[0]?.svid.privateKey;
     stream.stop();
     await stream.ended;
@@ -103,7 +103,7 @@ describe('a process that is not connected', () => {
     world.replaceEntries([]);
     await world.clock.elapse(0);
     expect([key?.destroyed, instance.holds, world.leases.workloads]).toEqual([true, 0, 0]);
-    expect(world.leases.ended).toEqual(new Map([['withdrawn', 1]]));
+    expect(world.leases.ended).toEqual(new Map([['entry-removed', 1]]));
   });
 });
 
@@ -112,7 +112,7 @@ describe('a stream of bundles', () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
-    const certificates = follow((signal) => world.leases.of(instance).x509(signal));
+    const certificates = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     await world.clock.elapse(0);
     expect(signing.waiting()).toBe(true);
     const bundles = follow((signal) => world.leases.of(instance).bundles(signal));
@@ -128,7 +128,7 @@ describe('a stream of bundles', () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
-    const certificates = follow((signal) => world.leases.of(instance).x509(signal));
+    const certificates = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     await world.clock.elapse(0);
     const bundles = follow((signal) => world.leases.of(instance).bundles(signal));
     await world.clock.elapse(0);
@@ -142,7 +142,7 @@ describe('a stream of bundles', () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
-    const certificates = follow((signal) => world.leases.of(instance).x509(signal));
+    const certificates = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     await world.clock.elapse(0);
     const bundles = follow((signal) => world.leases.of(instance).bundles(signal));
     await world.clock.elapse(0);
@@ -162,7 +162,7 @@ describe('a token', () => {
     const workload = world.leases.of(livingInstance());
     const [old] = await workload.jwt(A, undefined);
     const signing = holdUpSigning();
-    const stream = follow((signal) => workload.x509(signal));
+    const stream = follow((signal) => identitiesOf(workload, signal));
     await world.clock.elapse(0);
     expect(signing.waiting()).toBe(true);
     world.replaceEntries([entryOf('web', { spiffeId: parseSpiffeId('spiffe://example.org/shop') })]);
@@ -188,7 +188,7 @@ describe('a token', () => {
     world.replaceEntries([entryOf('web', terms)]);
     expect(workload.cachedJwt(A, undefined)).toBeUndefined();
     const later = await workload.jwt(A, undefined).catch((error: unknown) => error);
-    if ('audiences' in terms) expect(later).toMatchObject({ code: 'NO_IDENTITY' });
+    if ('audiences' in terms) expect(later).toMatchObject({ code: 'POLICY_REFUSED' });
     else expect(later).toMatchObject([{ svid: { expiresAt: world.clock.now() + MINUTE } }]);
   });
 
@@ -211,7 +211,7 @@ describe('a certificate', () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
-    const stream = follow((signal) => world.leases.of(instance).x509(signal));
+    const stream = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     await world.clock.elapse(0);
     world.replaceEntries([entryOf('web', { x509SvidTtl: MINUTE })]);
     // A token brings the new entry to the lease before the certificate is there.

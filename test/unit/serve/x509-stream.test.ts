@@ -5,6 +5,7 @@ import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
+import { readCrls } from '../../support/crl-reader.ts';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
 import { makeChain } from '../../support/issuer.ts';
@@ -60,7 +61,14 @@ async function quiet(): Promise<void> {
 describe('an X.509-SVID', () => {
   it('comes with its key, its chain without the root, and the bundle of the trust domain', async () => {
     const { svids, crl, federatedBundles } = await world.client.stream(fetchX509SVID, {}).at(1);
-    expect(crl).toEqual([]);
+    // Of the issuing CA and of the root; nothing is revoked.
+    expect(readCrls(crl).map(({ issuer, serials }) => [issuer.split(' ')[0], serials])).toEqual(
+      expect.arrayContaining([
+        ['issuing', []],
+        ['root', []],
+      ]),
+    );
+    expect(crl).toHaveLength(2);
     expect(federatedBundles).toEqual({});
     expect(svids).toHaveLength(1);
     const [svid] = svids;
@@ -187,7 +195,7 @@ describe('a stream of X.509-SVIDs', () => {
     expect(await stream.ended).toEqual({ code: 'PERMISSION_DENIED', details: 'no identity issued' });
     expect(stream.received).toHaveLength(1);
     expect(key?.destroyed).toBe(true);
-    expect(world.leases.ended.get('withdrawn')).toBe(1);
+    expect(world.leases.ended.get('entry-removed')).toBe(1);
   });
 
   it('gives two connections of one process the same certificate', async () => {

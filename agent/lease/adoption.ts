@@ -1,0 +1,102 @@
+import type { Latest } from '../kernel/latest.ts';
+import type { Log } from '../kernel/log.ts';
+import type { LeaseEndReason } from '../ledger/event.ts';
+import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
+import type { LiveLease } from '../ledger/state.ts';
+import { processKey } from '../ledger/state.ts';
+import type { Instances } from '../peer/process.ts';
+import type { EntrySet } from '../registry/entry-set.ts';
+import type { Revocation } from '../revocation/revocation.ts';
+import type { Leases } from './leases.ts';
+
+/** What a start needs to take over what the agent before it left. */
+export interface AdoptionParts {
+  readonly ledger: IssuanceLedger;
+  readonly instances: Instances;
+  readonly entries: Latest<EntrySet>;
+  readonly leases: Leases;
+  readonly revocation: Revocation;
+  readonly log: Log;
+}
+
+/** How many leases were taken over, and how many had to end. */
+export interface AdoptionCount {
+  readonly adopted: number;
+  readonly revoked: number;
+}
+
+/**
+ * Goes through the leases that the ledger says are alive. A process that still is what it was is held and watched again, and keeps what
+ * it has; whatever cannot be told to be the same has no identity any more. To be called before anybody can connect.
+ */
+export function adoptLeases({ ledger, log, ...parts }: AdoptionParts): AdoptionCount {
+  let adopted = 0;
+  let revoked = 0;
+  for (const leases of byProcess(ledger.state.leases.values())) {
+    const ended = adoptProcess(leases, { ledger, log, ...parts });
+    adopted += leases.length - ended;
+    revoked += ended;
+  }
+  if (adopted + revoked > 0) {
+    log.info('lease.adopted', `took over ${adopted} leases of the agent before, and ended ${revoked}`, {
+      adopted,
+      revoked,
+    });
+  }
+  return { adopted, revoked };
+}
+
+/** The leases of one process; returns how many of them had to end. */
+function adoptProcess(leases: readonly LiveLease[], parts: AdoptionParts): number {
+  const [first] = leases;
+  if (first === undefined) return 0;
+  const { entries, instances, ledger, revocation } = parts;
+  const { instance } = first;
+  const adoption = instances.adopt({
+    bootId: first.bootId,
+    pid: instance.pid,
+    startTime: instance.start_time,
+    uid: instance.uid,
+    gid: instance.gid,
+    facts: {
+      inode: instance.inode,
+      executable: instance.executable,
+      cgroup: instance.cgroup,
+      namespaces: instance.namespaces,
+      layout: instance.layout,
+    },
+  });
+  if (adoption.kind !== 'adopted') {
+    for (const lease of leases) revocation.end(lease, adoption.kind, { detail: adoption.detail });
+    return leases.length;
+  }
+  let ended = 0;
+  for (const lease of leases) {
+    const entry = entries.value?.entries.find(({ id }) => id === lease.entry);
+    if (entry === undefined || entry.spiffeId !== lease.spiffeId) {
+      const reason: LeaseEndReason = entry === undefined ? 'entry-removed' : 'entry-changed';
+      revocation.end(lease, reason, {});
+      ended += 1;
+      continue;
+    }
+    const { id, decision, openedAt, spiffeId } = lease;
+    ledger.note({ type: 'lease.adopted', lease: id, parent: decision, instance, entry: entry.id, spiffe_id: spiffeId });
+    const outstanding = [...lease.certificates.values(), ...lease.tokens.values()];
+    parts.leases.adopt(adoption.instance, entry, {
+      id,
+      decision,
+      openedAt,
+      serials: [...lease.certificates.keys()],
+      expiresAt: Math.max(0, ...outstanding.map(({ expiresAt }) => expiresAt)),
+    });
+  }
+  // From here on the leases hold it.
+  adoption.release();
+  return ended;
+}
+
+/** Collected first: ending a lease takes it out of the state that is gone through. */
+function byProcess(leases: Iterable<LiveLease>): Iterable<readonly LiveLease[]> {
+  const groups = Map.groupBy(leases, ({ bootId, instance }) => processKey(bootId, instance.pid, instance.start_time));
+  return groups.values();
+}

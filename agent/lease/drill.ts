@@ -1,0 +1,133 @@
+import type { Clock } from '../kernel/clock.ts';
+import type { Subscriber, Told } from './deliveries.ts';
+import type { Lease } from './lease.ts';
+import type { Leases } from './leases.ts';
+
+/** What a drill did to one lease. */
+export interface Drilled {
+  readonly lease: Lease;
+  readonly oldSerial: string;
+  /** `undefined` when there is none: nobody followed, or it could not be issued. */
+  readonly newSerial: string | undefined;
+  /** Milliseconds until it was issued, or revoked. */
+  readonly ms: number;
+}
+
+/** How a stream fared in a drill. */
+export interface Reached {
+  readonly subscriber: Subscriber;
+  /** What it was to be told: its new certificate, the end of the stream, a list with the revoked serials. */
+  readonly what: 'certificate' | 'end' | 'list';
+  readonly told: boolean;
+  /** Milliseconds from the beginning of the drill. */
+  readonly ms: number;
+}
+
+/** What a drill needs of the stage and of revocation. */
+export interface DrillParts {
+  readonly leases: Leases;
+  readonly clock: Clock;
+  /** Revokes, so that the process may be given a new identity at once. */
+  readonly revoke: (lease: Lease) => void;
+  /** The number of the newest lists that were published. */
+  readonly published: () => number;
+}
+
+/**
+ * Rotates or revokes leases on purpose, to see that it works and how long it takes to arrive: at each stream that is concerned, until
+ * HTTP/2 has taken the message off for its client.
+ */
+export class Drill {
+  readonly #parts: DrillParts;
+
+  constructor(parts: DrillParts) {
+    this.#parts = parts;
+  }
+
+  /** @param signal how long to wait for those who are to be told */
+  async rotate(
+    leases: readonly Lease[],
+    signal: AbortSignal,
+  ): Promise<{ drilled: readonly Drilled[]; reached: readonly Reached[] }> {
+    const { clock, leases: table } = this.#parts;
+    const start = clock.monotonic();
+    const drilled = await Promise.all(
+      leases.map(async (lease) => {
+        const oldSerial = lease.x509?.serial ?? '';
+        await table.renewNow(lease);
+        const serial = lease.x509?.serial;
+        return {
+          lease,
+          oldSerial,
+          newSerial: serial === oldSerial ? undefined : serial,
+          ms: clock.monotonic() - start,
+        };
+      }),
+    );
+    const followers = [...table.deliveries].filter(({ method }) => method === 'FetchX509SVID');
+    const reached = await Promise.all(
+      drilled.flatMap(({ lease, newSerial }) =>
+        followers
+          .filter(({ instance }) => newSerial !== undefined && instance === lease.instance)
+          .map((follower) => this.#reach(follower, 'certificate', start, signal, has(newSerial))),
+      ),
+    );
+    return { drilled, reached };
+  }
+
+  /** @param signal how long to wait for those who are to be told */
+  async revoke(
+    leases: readonly Lease[],
+    signal: AbortSignal,
+  ): Promise<{ drilled: readonly Drilled[]; reached: readonly Reached[] }> {
+    const { clock, leases: table, revoke } = this.#parts;
+    const start = clock.monotonic();
+    const before = [...table.deliveries];
+    const published = this.#parts.published();
+    const drilled = leases.map((lease) => {
+      const oldSerial = lease.x509?.serial ?? '';
+      revoke(lease);
+      return { lease, oldSerial, newSerial: undefined, ms: clock.monotonic() - start };
+    });
+    // Whatever is published from now on has what was just revoked.
+    const listed = ({ lists }: Told) => lists > published;
+    const own = new Set(leases.map(({ instance }) => instance));
+    const reached = await Promise.all(
+      listeners(before).map((listener) =>
+        own.has(listener.instance) && listener.method === 'FetchX509SVID'
+          ? this.#reach(listener, 'end', start, signal, without(drilled))
+          : this.#reach(listener, 'list', start, signal, listed),
+      ),
+    );
+    return { drilled, reached };
+  }
+
+  async #reach(
+    subscriber: Subscriber,
+    what: Reached['what'],
+    start: number,
+    signal: AbortSignal,
+    enough: (told: Told) => boolean,
+  ): Promise<Reached> {
+    const how = await subscriber.until(enough, signal);
+    const ms = this.#parts.clock.monotonic() - start;
+    // Whose stream ended was told so; a client that left meanwhile was to be told nothing more.
+    return how === 'ended'
+      ? { subscriber, what: 'end', told: true, ms }
+      : { subscriber, what, told: how === 'told', ms };
+  }
+}
+
+function listeners(deliveries: Iterable<Subscriber>): Subscriber[] {
+  return [...deliveries].filter(({ method }) => method === 'FetchX509SVID' || method === 'FetchX509Bundles');
+}
+
+function has(serial: string | undefined): (told: Told) => boolean {
+  return ({ serials }) => serial !== undefined && serials.includes(serial);
+}
+
+/** Told of what it still has, or has anew: either way without what was revoked. */
+function without(drilled: readonly Drilled[]): (told: Told) => boolean {
+  const gone = new Set(drilled.map(({ oldSerial }) => oldSerial));
+  return ({ serials }) => serials.length > 0 && !serials.some((serial) => gone.has(serial));
+}

@@ -1,0 +1,25 @@
+import type { LeaseEnd } from './lease.ts';
+
+/** Why a lease is over, such that "process 7 …" reads well. */
+export function whyEnded(reason: LeaseEnd): string {
+  return SENTENCES[reason];
+}
+
+const SENTENCES: Readonly<Record<LeaseEnd, string>> = {
+  exited: 'has exited',
+  executed: 'has become another program',
+  'changed-ids': 'has become another user or group',
+  'changed-cgroup': 'was moved to another cgroup',
+  'changed-namespace': 'has entered another namespace',
+  'entry-removed': 'has an entry no more',
+  'entry-changed': 'has an entry that means something else now',
+  'selectors-changed': 'is no longer what its entry asks for',
+  refused: 'is refused by the policy now',
+  revoked: 'had its identity revoked',
+  expired: 'let its identity expire',
+  gone: 'had exited before the agent started',
+  replaced: 'had exited before the agent started, and its number is another process now',
+  rebooted: 'ended when the machine was started again',
+  unverifiable: 'cannot be told to be what it was before the agent started',
+  shutdown: 'is left to the next agent',
+};

@@ -1,0 +1,140 @@
+import { MayflyError } from '../kernel/errors.ts';
+import type { RevocationReason } from '../ledger/event.ts';
+import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
+import type { LiveLease } from '../ledger/state.ts';
+import type { Revocation } from '../revocation/revocation.ts';
+import type { Lease } from './lease.ts';
+import type { Leases } from './leases.ts';
+
+/** What an operator means: one certificate, one token, or all leases of a process, an identity, an entry, or at all. */
+export type RevocationTarget =
+  | { readonly kind: 'serial'; readonly serial: string }
+  | { readonly kind: 'jti'; readonly jti: string }
+  | { readonly kind: 'pid'; readonly pid: number }
+  | { readonly kind: 'spiffe-id'; readonly spiffeId: string }
+  | { readonly kind: 'entry'; readonly entryId: string }
+  | { readonly kind: 'all' };
+
+/** How an operator wants it revoked. */
+export interface RevocationOrder {
+  /** The operator's words, for the record. */
+  readonly reason: string;
+  /** What verifiers are told. */
+  readonly code: RevocationReason;
+  /** Whether the processes may be given the same again at once; earlier bars on them are lifted, too. */
+  readonly allowReissue: boolean;
+}
+
+/** What an operator's order did to one lease. */
+export interface RevokedLease {
+  readonly lease: LiveLease;
+  readonly serials: readonly string[];
+  readonly jtis: readonly string[];
+  /** False of a token that was revoked alone. */
+  readonly ended: boolean;
+  readonly barred: boolean;
+}
+
+/** Revokes by hand: ends leases, and keeps their processes from being given the same again until the operator allows it. */
+export class Operator {
+  readonly #leases: Leases;
+  readonly #ledger: IssuanceLedger;
+  readonly #revocation: Revocation;
+
+  constructor(parts: { readonly leases: Leases; readonly ledger: IssuanceLedger; readonly revocation: Revocation }) {
+    this.#leases = parts.leases;
+    this.#ledger = parts.ledger;
+    this.#revocation = parts.revocation;
+  }
+
+  /**
+   * @returns what was revoked, and how many processes may be given something again
+   * @throws MayflyError `NOT_FOUND` when nothing that lives or was kept back is meant
+   */
+  revoke(target: RevocationTarget, order: RevocationOrder): { revoked: readonly RevokedLease[]; allowed: number } {
+    const allowed = order.allowReissue ? this.#allow(target, order) : 0;
+    const revoked =
+      target.kind === 'jti'
+        ? [this.#revokeToken(target.jti, order)]
+        : this.#targeted(target).map((lease) => this.#revokeLease(lease, order));
+    if (revoked.length === 0 && allowed === 0) throw notFound(target);
+    return { revoked, allowed };
+  }
+
+  #targeted(target: RevocationTarget): readonly LiveLease[] {
+    return [...this.#ledger.state.leases.values()].filter((lease) => isMeant(lease, target));
+  }
+
+  #revokeLease(lease: LiveLease, { allowReissue, code, reason }: RevocationOrder): RevokedLease {
+    if (!allowReissue) this.#revocation.bar(lease, reason);
+    const held = this.#held(lease.id);
+    const how = { code, cause: reason };
+    const ended = held === undefined ? undefined : this.#leases.end(held, 'revoked', how);
+    const { serials, jtis } = ended ?? this.#revocation.end(lease, 'revoked', how);
+    return { lease, serials, jtis, ended: true, barred: !allowReissue };
+  }
+
+  /** One token alone: its process keeps its identity, and is given another token when it asks. */
+  #revokeToken(jti: string, { code, reason }: RevocationOrder): RevokedLease {
+    const lease = this.#ledger.state.leases.values().find(({ tokens }) => tokens.has(jti));
+    if (lease === undefined) throw notFound({ kind: 'jti', jti });
+    this.#held(lease.id)?.tokens.forget();
+    this.#revocation.revokeToken(jti, { code, cause: reason });
+    return { lease, serials: [], jtis: [jti], ended: false, barred: false };
+  }
+
+  #held(leaseId: string): Lease | undefined {
+    for (const lease of this.#leases) if (lease.id === leaseId) return lease;
+    return undefined;
+  }
+
+  #allow(target: RevocationTarget, { reason }: RevocationOrder): number {
+    return this.#revocation.allow((bar) => isMeant(bar, target), reason);
+  }
+}
+
+/** What is asked of a lease, or of a bar that outlives one. */
+interface Meant {
+  readonly instance?: { readonly pid: number };
+  readonly entry: string;
+  readonly spiffeId?: string;
+  readonly certificates?: ReadonlyMap<string, unknown>;
+}
+
+function isMeant({ certificates, entry, instance, spiffeId }: Meant, target: RevocationTarget): boolean {
+  switch (target.kind) {
+    case 'serial':
+      return certificates?.has(target.serial) === true;
+    case 'jti':
+      return false;
+    case 'pid':
+      return instance?.pid === target.pid;
+    case 'spiffe-id':
+      return spiffeId === target.spiffeId;
+    case 'entry':
+      return entry === target.entryId;
+    case 'all':
+      return true;
+  }
+}
+
+function notFound(target: RevocationTarget): MayflyError {
+  return new MayflyError('NOT_FOUND', `${absence(target)}; mayfly leases shows what there is`);
+}
+
+function absence(target: RevocationTarget): string {
+  switch (target.kind) {
+    case 'serial':
+      return `no living lease has an unexpired certificate with the serial ${target.serial}`;
+    case 'jti':
+      return `no living lease has an unexpired token with the id ${target.jti}`;
+    case 'pid':
+      return `no lease of process ${target.pid} lives`;
+    case 'spiffe-id':
+      return `no lease for ${target.spiffeId} lives`;
+    case 'entry':
+      return `no lease of entry ${target.entryId} lives`;
+    case 'all':
+      return 'no lease lives';
+  }
+}

@@ -1,0 +1,92 @@
+import type { Attested } from '../attest/attestor.ts';
+import type { InstanceRecord, SvidIssued, SvidRefused } from '../ledger/event.ts';
+import type { ProcessInstance } from '../peer/instance.ts';
+import type { Grant, IssueRequest, Refusal } from '../policy/grant.ts';
+import type { Entry } from '../registry/entry.ts';
+import type { Lease } from './lease.ts';
+
+const instances = new WeakMap<ProcessInstance, InstanceRecord>();
+const selectorLists = new WeakMap<Attested['selectors'], readonly string[]>();
+
+/** What the ledger keeps of a process instance. One object for one instance, which the ledger then encodes once. */
+export function instanceRecordOf(instance: ProcessInstance): InstanceRecord {
+  let record = instances.get(instance);
+  if (record === undefined) {
+    const { inode, executable, cgroup, namespaces, layout } = instance.facts();
+    record = Object.freeze({
+      pid: instance.pid,
+      start_time: instance.startTime,
+      uid: instance.uid,
+      gid: instance.gid,
+      ...(inode !== undefined && { inode }),
+      ...(executable !== undefined && { executable }),
+      ...(cgroup !== undefined && { cgroup }),
+      ...(namespaces !== undefined && { namespaces }),
+      ...(layout !== undefined && { layout }),
+    });
+    instances.set(instance, record);
+  }
+  return record;
+}
+
+/** What was signed, by the names that the ledger knows it by. `expiresAt` in milliseconds since the epoch. */
+export type Signed =
+  | { readonly serial: string; readonly issuer: string; readonly expiresAt: number }
+  | { readonly jti: string; readonly expiresAt: number };
+
+/** The record of a decision to issue, with what was signed for it. */
+export function issuedRecord(request: IssueRequest, grant: Grant, lease: Lease, signed: Signed): SvidIssued {
+  const { expiresAt, ...named } = signed;
+  return {
+    type: request.occasion === 'renewal' ? 'svid.renewed' : 'svid.issued',
+    lease: lease.id,
+    ...asked(request, grant, lease),
+    ...named,
+    lifetime_given: Math.round(expiresAt - grant.issuedAt),
+    expires_at: new Date(expiresAt).toISOString(),
+    rule: grant.rule,
+  };
+}
+
+/** The record of a decision not to. */
+export function refusedRecord(request: IssueRequest, refusal: Refusal, lease: Lease): SvidRefused {
+  return {
+    type: 'svid.refused',
+    ...(lease.decisionId !== undefined && { lease: lease.id }),
+    ...asked(request, refusal, lease),
+    rule: refusal.rule,
+    reason: refusal.message,
+  };
+}
+
+/** The owner of an entry as a field of a record: absent where there is none. */
+export function ownerOf({ owner }: Entry): { readonly owner?: string } {
+  return owner === undefined ? {} : { owner };
+}
+
+function asked(request: IssueRequest, decision: Grant | Refusal, lease: Lease) {
+  const { entry, instance, kind, occasion } = request;
+  return {
+    decision: decision.decisionId,
+    ...(lease.decisionId !== undefined && { parent: lease.decisionId }),
+    kind,
+    occasion,
+    instance: instanceRecordOf(instance),
+    selectors: selectorsOf(request.selectors),
+    entry: entry.id,
+    ...ownerOf(entry),
+    spiffe_id: entry.spiffeId,
+    ...(request.kind === 'jwt' && { audiences: request.audiences }),
+    lifetime_asked: Math.round(decision.lifetimeAsked),
+  };
+}
+
+/** While nothing about a process changes, attestation gives the same set: sorted once, and one list for the ledger to encode once. */
+function selectorsOf(selectors: Attested['selectors']): readonly string[] {
+  let list = selectorLists.get(selectors);
+  if (list === undefined) {
+    list = Object.freeze([...selectors].toSorted());
+    selectorLists.set(selectors, list);
+  }
+  return list;
+}

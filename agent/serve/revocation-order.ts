@@ -1,0 +1,80 @@
+import type { DrillRequest, RevokeRequest } from '../gen/admin_pb.js';
+import { MayflyError } from '../kernel/errors.ts';
+import type { RevocationOrder, RevocationTarget } from '../lease/operator.ts';
+import type { RevocationReason } from '../ledger/event.ts';
+
+const CODES: readonly RevocationReason[] = [
+  'keyCompromise',
+  'affiliationChanged',
+  'superseded',
+  'cessationOfOperation',
+  'privilegeWithdrawn',
+];
+const MOST_REASON_LENGTH = 1000;
+
+/**
+ * What an operator means.
+ *
+ * @throws MayflyError `INVALID_REQUEST` where nothing is named
+ */
+export function revocationTarget({ target }: RevokeRequest): RevocationTarget {
+  switch (target.case) {
+    case 'serial':
+      return { kind: 'serial', serial: normalSerial(target.value) };
+    case 'jti':
+      return { kind: 'jti', jti: target.value };
+    case 'pid':
+      return { kind: 'pid', pid: target.value };
+    case 'spiffeId':
+      return { kind: 'spiffe-id', spiffeId: target.value };
+    case 'entryId':
+      return { kind: 'entry', entryId: target.value };
+    case 'all':
+      if (target.value) return { kind: 'all' };
+      throw nothingNamed();
+    case undefined:
+      throw nothingNamed();
+  }
+}
+
+/**
+ * How it is wanted.
+ *
+ * @throws MayflyError `INVALID_REQUEST` for a code that no list has, and for a reason that is missing or too long
+ */
+export function revocationOrder({ allowReissue, reason, reasonCode }: RevokeRequest): RevocationOrder {
+  const code = reasonCode === '' ? 'keyCompromise' : CODES.find((each) => each === reasonCode);
+  if (code === undefined) {
+    throw new MayflyError('INVALID_REQUEST', `the reason code is none of ${CODES.join(', ')}`);
+  }
+  if (reason.trim() === '' || reason.length > MOST_REASON_LENGTH) {
+    throw new MayflyError(
+      'INVALID_REQUEST',
+      `say why, in up to ${MOST_REASON_LENGTH} characters: the ledger keeps the reason`,
+    );
+  }
+  return { reason, code, allowReissue };
+}
+
+/** @throws MayflyError `INVALID_REQUEST` where nothing is named */
+export function drillTarget({ target }: DrillRequest): (lease: { pid: number; entryId: string }) => boolean {
+  switch (target.case) {
+    case 'pid':
+      return ({ pid }) => pid === target.value;
+    case 'entryId':
+      return ({ entryId }) => entryId === target.value;
+    case undefined:
+      throw nothingNamed();
+  }
+}
+
+/** As the ledger has serials: lower case, without leading zeros. */
+function normalSerial(text: string): string {
+  const digits = text.toLowerCase().replaceAll(':', '').replace(/^0x/, '').replace(/^0+/, '');
+  if (/^[0-9a-f]{1,40}$/.test(digits)) return digits;
+  throw new MayflyError('INVALID_REQUEST', 'a serial is up to 40 hexadecimal digits');
+}
+
+function nothingNamed(): MayflyError {
+  return new MayflyError('INVALID_REQUEST', 'nothing is named that should be revoked or drilled');
+}

@@ -1,0 +1,107 @@
+import { hash } from 'node:crypto';
+import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { X509BundlesResponseSchema, X509SVIDResponseSchema, X509SVIDSchema } from '../gen/workload_pb.js';
+import { idOfTrustDomain } from '../kernel/spiffe-id.ts';
+import type { X509Svid } from '../lease/issuer.ts';
+import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
+import type { PublishedLists } from '../revocation/publisher.ts';
+import type { TrustBundle } from '../svid/trust-bundle.ts';
+import { once } from './once.ts';
+import { SecretMessage } from './secret-message.ts';
+
+// Field numbers and wire types of workload.proto, for what is written by hand below: `svids` and, in it, `x509_svid_key`.
+const SVIDS = 0x0a;
+const X509_SVID_KEY = 0x1a;
+
+/**
+ * The answer of `FetchX509SVID`. Protobuf messages that are joined are one message with the fields of all: so the lists are encoded
+ * once for all streams, and private keys are written straight into the one buffer that is sent, past every encoder's own copies.
+ */
+export function x509Message(update: X509Update, lists: PublishedLists): SecretMessage {
+  const { identities, federated } = publicPartOf(update);
+  const keys = update.svids.map(({ svid }) => svid.privateKey.reveal());
+  const list = encodedSvidLists(lists);
+  const lengths = identities.map((open, index) => open.length + fieldLength(keys[index]?.length ?? 0));
+  const total = lengths.reduce((sum, length) => sum + fieldLength(length), federated.length + list.length);
+
+  // No slice of a pool that is shared with others.
+  const message = Buffer.alloc(total);
+  let at = 0;
+  for (const [index, key] of keys.entries()) {
+    const open = identities[index] ?? Buffer.alloc(0);
+    at = writeHeader(message, at, SVIDS, lengths[index] ?? 0);
+    message.set(open, at);
+    at = writeHeader(message, at + open.length, X509_SVID_KEY, key.length);
+    message.set(key, at);
+    at += key.length;
+  }
+  message.set(federated, at);
+  message.set(list, at + federated.length);
+  return new SecretMessage(message);
+}
+
+/** What tells one set of identities from another; no key is in it. */
+export function identitiesDigest(update: X509Update): Uint8Array {
+  return publicPartOf(update).digest;
+}
+
+/** All of an update but the keys. */
+const publicPartOf = once((update: X509Update) => {
+  const identities = update.svids.map(({ svid, hint }) => encodedSvid(svid, hint, update.own));
+  const federated = encoded(X509SVIDResponseSchema, { federatedBundles: x509Bundles(update.federated) });
+  return { identities, federated, digest: hash('sha256', Buffer.concat([...identities, federated]), 'buffer') };
+});
+
+/** The bundles of `FetchX509Bundles`, without the lists. */
+export const x509BundlesOf = once(({ own, federated }: BundleUpdate) =>
+  encoded(X509BundlesResponseSchema, { bundles: x509Bundles([own, ...federated]) }),
+);
+
+/** The answer of `FetchX509Bundles`: encoded once for all streams that are told the same, which at a revocation are nearly all. */
+export function x509BundlesMessage(update: BundleUpdate, lists: PublishedLists): Uint8Array {
+  const known = messagesWith(lists);
+  let message = known.get(update);
+  if (message === undefined) {
+    message = Buffer.concat([x509BundlesOf(update), encodedBundleLists(lists)]);
+    known.set(update, message);
+  }
+  return message;
+}
+
+const messagesWith = once((_lists: PublishedLists) => new WeakMap<BundleUpdate, Uint8Array>());
+const encodedSvidLists = once(({ crls }: PublishedLists) => encoded(X509SVIDResponseSchema, { crl: [...crls] }));
+const encodedBundleLists = once(({ crls }: PublishedLists) => encoded(X509BundlesResponseSchema, { crl: [...crls] }));
+const x509BundleOf = once((bundle: TrustBundle): Uint8Array => Buffer.concat(bundle.x509Authorities));
+
+/** One identity without its key. */
+function encodedSvid({ chain, spiffeId }: X509Svid, hint: Delivered<X509Svid>['hint'], own: TrustBundle): Uint8Array {
+  return encoded(X509SVIDSchema, { spiffeId, x509Svid: Buffer.concat(chain), bundle: x509BundleOf(own), hint });
+}
+
+/** By SPIFFE ID. An empty bundle is left out: java-spiffe and py-spiffe reject the whole message for one. */
+function x509Bundles(bundles: readonly TrustBundle[]): Record<string, Uint8Array> {
+  const usable = bundles.filter((bundle) => bundle.x509Authorities.length > 0);
+  return Object.fromEntries(usable.map((bundle) => [idOfTrustDomain(bundle.trustDomain), x509BundleOf(bundle)]));
+}
+
+function encoded<M extends DescMessage>(schema: M, message: MessageInitShape<M>): Uint8Array {
+  return toBinary(schema, create(schema, message));
+}
+
+/** A field's tag and length; returns where its content begins. */
+function writeHeader(into: Buffer, at: number, tag: number, length: number): number {
+  into[at] = tag;
+  let rest = length;
+  let next = at + 1;
+  for (; rest > 0x7f; rest >>>= 7) into[next++] = (rest & 0x7f) | 0x80;
+  into[next] = rest;
+  return next + 1;
+}
+
+/** How long a field is whose content has this length. */
+function fieldLength(content: number): number {
+  let length = 2 + content;
+  for (let rest = content; rest > 0x7f; rest >>>= 7) length += 1;
+  return length;
+}

@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Daemon, leasesGone } from '../support/daemon.ts';
+import { Home, ownEntry } from '../support/home.ts';
+import { copiesIn } from '../support/memory-search.ts';
+import { isRoot } from '../support/processes.ts';
+import { WorkloadClient } from '../support/workload-client.ts';
+
+const home = new Home({ 'own.yaml': ownEntry('own', ['x509_svid_ttl: 10s']) });
+let daemon: Daemon;
+
+beforeAll(async () => {
+  daemon = await Daemon.start(home);
+});
+
+afterAll(async () => {
+  await daemon[Symbol.asyncDispose]();
+  home.remove();
+});
+
+async function keyOf(workload: WorkloadClient): Promise<Buffer> {
+  const { scalar } = await workload.tell('key', 'key');
+  return Buffer.from(scalar, 'hex');
+}
+
+describe.skipIf(!isRoot)('the agent’s memory (needs root, to look into it)', () => {
+  test('holds one copy of a living process’ key, and none of a dead one’s', async () => {
+    await using workload = new WorkloadClient(home.socket);
+    await workload.x509();
+    const key = await keyOf(workload);
+    expect(copiesIn(daemon.pid, key)).toBe(1);
+    workload.kill();
+    await leasesGone(daemon);
+    expect(copiesIn(daemon.pid, key)).toBe(0);
+  });
+
+  test('holds none of a key that was replaced', async () => {
+    await using workload = new WorkloadClient(home.socket);
+    const { serial } = await workload.x509();
+    const key = await keyOf(workload);
+    await workload.update(({ serial: now }) => now !== serial, 'the next certificate');
+    expect(copiesIn(daemon.pid, key)).toBe(0);
+    expect(copiesIn(daemon.pid, await keyOf(workload))).toBe(1);
+  });
+
+  test('holds one copy, however many streams it was sent on', async () => {
+    await using workload = new WorkloadClient(home.socket);
+    for (const connection of ['a', 'b', 'c']) await workload.x509(connection);
+    expect(copiesIn(daemon.pid, await keyOf(workload))).toBe(1);
+  });
+});

@@ -1,0 +1,26 @@
+import { spawn } from 'node:child_process';
+import { expect } from 'vitest';
+import { endOf, plainEnvironment } from './daemon.ts';
+import { JsonLines } from './json-lines.ts';
+import type { ShortSaid } from './short-process.ts';
+
+const PROGRAM = new URL('short-process.ts', import.meta.url).pathname;
+const COMPILE_CACHE = new URL('../../node_modules/.cache/mayfly-test', import.meta.url).pathname;
+
+/** One process that comes, fetches and goes. */
+export async function comeAndGo(socket: string, how: 'leave' | 'hang'): Promise<ShortSaid> {
+  const child = spawn(process.execPath, [PROGRAM, socket, how], {
+    env: { ...plainEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const lines = new JsonLines<ShortSaid>(child.stdout);
+  const ended = endOf(child);
+  try {
+    const said = await lines.first(() => true, 'an identity');
+    if (how === 'hang') child.kill('SIGKILL');
+    expect(await ended).toMatchObject({ stderr: '', ...(how === 'hang' ? { signal: 'SIGKILL' } : { code: 0 }) });
+    return said;
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
