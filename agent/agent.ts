@@ -84,13 +84,13 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       'this kernel has no SO_PEERPIDFD (Linux 6.5): callers are told apart by pid and start time',
     );
   }
+  const authority = stack.adopt(
+    LocalAuthority.open({ ...config.authority, trustDomain: config.trustDomain, dataDir: dataDir.path, clock, log }),
+    (it) => it.close(),
+  );
   const bootId = readBootId();
   const ledger = stack.adopt(
     await Ledger.open({ ...config.ledger, directory: join(dataDir.path, 'ledger'), bootId, clock, log }),
-    (it) => it.close(),
-  );
-  const authority = stack.adopt(
-    LocalAuthority.open({ ...config.authority, trustDomain: config.trustDomain, dataDir: dataDir.path, clock, log }),
     (it) => it.close(),
   );
   const entries = stack.adopt(await FileEntries.open(entryFiles(config), clock, log), (it) => it.close());

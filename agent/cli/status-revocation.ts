@@ -36,7 +36,12 @@ function listText({ bytes, certificates, issuer, nextUpdate, number, use }: List
 }
 
 function lifetimeText({ age, deathsPerSecond, entryId, lifetime }: Lifetime): string {
-  const who = age === 0 ? 'first certificates' : `certificates of processes up to ${seconds(age)} old`;
+  const who =
+    age === 0
+      ? 'first certificates'
+      : Number.isFinite(age)
+        ? `certificates of processes up to ${seconds(age)} old`
+        : 'certificates of processes of any age';
   return `${who} of ${entryId} to ${seconds(lifetime)}, at ${deathsPerSecond.toFixed(1)} deaths a second`;
 }
 

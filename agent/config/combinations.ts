@@ -76,7 +76,7 @@ function* limits({ peer }: ConfigDocument): Generator<Contradiction> {
   }
 }
 
-function* ledger({ ledger, revocation, defaults }: ConfigDocument): Generator<Contradiction> {
+function* ledger({ ledger }: ConfigDocument): Generator<Contradiction> {
   if (ledger.max_size < 4 * ledger.segment_size) {
     yield {
       paths: [
@@ -84,15 +84,6 @@ function* ledger({ ledger, revocation, defaults }: ConfigDocument): Generator<Co
         ['ledger', 'segment_size'],
       ],
       message: `ledger.max_size (${ledger.max_size} bytes) is less than four times ledger.segment_size (${ledger.segment_size} bytes), and the newest files are never removed; raise the one or lower the other`,
-    };
-  }
-  if (revocation.min_x509_svid_ttl > defaults.x509_svid_ttl) {
-    yield {
-      paths: [
-        ['revocation', 'min_x509_svid_ttl'],
-        ['defaults', 'x509_svid_ttl'],
-      ],
-      message: `revocation.min_x509_svid_ttl (${formatDuration(revocation.min_x509_svid_ttl)}) is above defaults.x509_svid_ttl (${formatDuration(defaults.x509_svid_ttl)}), so that nothing could be shortened; lower it`,
     };
   }
 }

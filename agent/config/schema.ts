@@ -135,7 +135,7 @@ const revocation = mapping({
     svidTtl,
     '10s',
     'reload',
-    'No X.509-SVID gets shorter than this for the sake of the budget. At most `defaults.x509_svid_ttl`.',
+    'No X.509-SVID gets shorter than this for the sake of the budget, unless its entry asks for less.',
   ),
   x509_svid_interval: key(
     ttl('100ms', '1h'),

@@ -426,7 +426,7 @@ export declare type GetStatusResponse_Revocation = Message<"mayfly.admin.v1.GetS
   pushes: bigint;
 
   /**
-   * Milliseconds from the newest revocation to the list that has it.
+   * Milliseconds from the oldest revocation that the newest lists were the first to have.
    *
    * @generated from field: double last_delay_ms = 9;
    */

@@ -4,6 +4,7 @@ import type { LeaseEndReason } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease } from '../ledger/state.ts';
 import { processKey } from '../ledger/state.ts';
+import type { ProcessInstance } from '../peer/instance.ts';
 import type { Instances } from '../peer/process.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
 import type { Revocation } from '../revocation/revocation.ts';
@@ -32,11 +33,14 @@ export interface AdoptionCount {
 export function adoptLeases({ ledger, log, ...parts }: AdoptionParts): AdoptionCount {
   let adopted = 0;
   let revoked = 0;
+  const living: ProcessInstance[] = [];
   for (const leases of byProcess(ledger.state.leases.values())) {
-    const ended = adoptProcess(leases, { ledger, log, ...parts });
+    const { ended, instance } = adoptProcess(leases, { ledger, log, ...parts });
     adopted += leases.length - ended;
     revoked += ended;
+    if (instance !== undefined) living.push(instance);
   }
+  void lookAtEach(living, parts.leases);
   if (adopted + revoked > 0) {
     log.info('lease.adopted', `took over ${adopted} leases of the agent before, and ended ${revoked}`, {
       adopted,
@@ -46,10 +50,18 @@ export function adoptLeases({ ledger, log, ...parts }: AdoptionParts): AdoptionC
   return { adopted, revoked };
 }
 
-/** The leases of one process; returns how many of them had to end. */
-function adoptProcess(leases: readonly LiveLease[], parts: AdoptionParts): number {
+/** Whether they are still entitled: one after the other, since those who connect now come first. */
+async function lookAtEach(instances: readonly ProcessInstance[], leases: Leases): Promise<void> {
+  for (const instance of instances) await leases.lookAgain(instance);
+}
+
+/** The leases of one process: how many of them had to end, and the process where it is held. */
+function adoptProcess(
+  leases: readonly LiveLease[],
+  parts: AdoptionParts,
+): { readonly ended: number; readonly instance?: ProcessInstance } {
   const [first] = leases;
-  if (first === undefined) return 0;
+  if (first === undefined) return { ended: 0 };
   const { entries, instances, ledger, revocation } = parts;
   const { instance } = first;
   const adoption = instances.adopt({
@@ -68,7 +80,7 @@ function adoptProcess(leases: readonly LiveLease[], parts: AdoptionParts): numbe
   });
   if (adoption.kind !== 'adopted') {
     for (const lease of leases) revocation.end(lease, adoption.kind, { detail: adoption.detail });
-    return leases.length;
+    return { ended: leases.length };
   }
   let ended = 0;
   for (const lease of leases) {
@@ -92,7 +104,7 @@ function adoptProcess(leases: readonly LiveLease[], parts: AdoptionParts): numbe
   }
   // From here on the leases hold it.
   adoption.release();
-  return ended;
+  return { ended, instance: adoption.instance };
 }
 
 /** Collected first: ending a lease takes it out of the state that is gone through. */

@@ -105,7 +105,7 @@ export class Issuer {
       now,
       signerExpiresAt: authority.signerExpiresAt('x509'),
       bearable: (lifetime: number) =>
-        revocation.bound(entry.id, occasion === 'first' ? 0 : now - lease.createdAt, lifetime),
+        revocation.bound(entry.id, now - (ledger.state.leases.get(lease.id)?.openedAt ?? now), lifetime),
     };
     this.#mustNotBeBarred(request, lease);
     const decision = await policy.decide(request);

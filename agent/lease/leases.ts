@@ -62,11 +62,9 @@ export class Leases {
     return workload;
   }
 
-  /** Takes over a lease of an agent before this one. Its process is watched from now on, and looked at anew. */
+  /** Takes over a lease of an agent before this one. Its process is watched from now on; see {@link lookAgain}. */
   adopt(instance: ProcessInstance, entry: Entry, inherited: Inheritance): void {
-    const workload = this.of(instance);
-    workload.adopt(entry, inherited);
-    void workload.refresh();
+    this.of(instance).adopt(entry, inherited);
   }
 
   /** All live leases. */
@@ -89,7 +87,7 @@ export class Leases {
     await this.#workloads.get(lease.instance)?.renewNow(lease);
   }
 
-  /** Has it looked anew at what the process behind an instance is given: something that kept it from it is gone. */
+  /** Has it looked anew whether a process is entitled to what it holds. Resolves when that is done. */
   async lookAgain(instance: ProcessInstance): Promise<void> {
     await this.#workloads.get(instance)?.refresh();
   }

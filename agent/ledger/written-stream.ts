@@ -26,6 +26,7 @@ export class WrittenStream {
   readonly #parts: StreamParts;
   readonly #outage: Outage;
   #beginning = false;
+  #closing = false;
   #name: string | undefined;
 
   constructor(parts: StreamParts) {
@@ -58,6 +59,7 @@ export class WrittenStream {
   }
 
   async close(reason: MayflyError): Promise<void> {
+    this.#closing = true;
     this.#outage.close();
     await this.journal.close(reason);
   }
@@ -75,7 +77,8 @@ export class WrittenStream {
       this.#parts.onBegun();
     }
     const full = segment.bytes > Math.max(this.#parts.segmentSize, 2 * segment.firstBytes);
-    if (full && !this.#beginning) this.#begin();
+    // The last file ends with the words that all stopped in order.
+    if (full && !this.#beginning && !this.#closing) this.#begin();
   }
 
   #begin(): void {

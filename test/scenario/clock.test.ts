@@ -52,9 +52,13 @@ test('twenty processes are served on while the clock steps forward, back and ove
         ),
       ),
     );
-    // Who comes now is served as well.
+    // Who comes now is served as well, with lists that hold now and for longer than any certificate.
     await using late = new WorkloadClient(home.socket);
-    const { notBefore, notAfter } = await late.x509();
+    const { crls, notBefore, notAfter } = await late.x509();
+    const now = Date.now() + offset;
+    expect(crls.length).toBeGreaterThanOrEqual(2);
+    expect(crls.filter(({ thisUpdate }) => thisUpdate > now)).toEqual([]);
+    expect(crls.filter(({ nextUpdate }) => nextUpdate <= notAfter)).toEqual([]);
     expect(notBefore).toBeLessThanOrEqual(Date.now() + offset);
     expect(notAfter).toBeGreaterThan(Date.now() + offset);
   }
@@ -64,6 +68,14 @@ test('twenty processes are served on while the clock steps forward, back and ove
   const serials = workloads.map((workload) => newest(workload).serial);
   expect(new Set(serials).size).toBe(STREAMING);
   expect(daemon.log.all.filter(({ event }) => event === 'clock.stepped').length).toBeGreaterThanOrEqual(STEPS.length);
+  // Of the newest lists that each of them holds none is from the future, and none has ended.
+  const heldLists = workloads.flatMap((workload) => newest(workload).crls);
+  expect(heldLists.filter(({ nextUpdate, thisUpdate }) => !isNow(thisUpdate, nextUpdate, offset))).toEqual([]);
   for (const workload of workloads) workload.kill();
   await eventually('no lease is left', async () => (await daemon.status()).leases?.live === 0 || undefined);
 }, 60_000);
+
+function isNow(from: number, until: number, offset: number): boolean {
+  const now = Date.now() + offset;
+  return from <= now && now < until;
+}

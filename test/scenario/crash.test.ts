@@ -48,7 +48,7 @@ describe('what nobody has caught is a crash, with a line in the log, within a se
   }
 });
 
-test('an agent that was killed starts again with the same keys, and with no lease of before', async () => {
+test('an agent that was killed starts again with the same keys, and takes over who lives', async () => {
   const home = newHome();
   await using killed = await Daemon.start(home);
   await using workload = new WorkloadClient(home.socket);
@@ -62,7 +62,7 @@ test('an agent that was killed starts again with the same keys, and with no leas
   expect(refused.stderr).toContain(`no agent is running at ${home.socket}`);
 
   await using daemon = await Daemon.start(home);
-  expect(await daemon.leases()).toEqual([]);
+  expect(await daemon.leases()).toMatchObject([{ pid: workload.pid, adopted: true }]);
   await using later = new WorkloadClient(home.socket);
   const after = await later.x509();
   expect(after.roots).toBe(roots);

@@ -40,7 +40,8 @@ afterAll(async () => {
   await caller[Symbol.asyncDispose]();
   await daemon[Symbol.asyncDispose]();
   home.remove();
-  expect(said).toEqual(['x509']);
+  // It was told of lists in which others have ended, and of nothing else.
+  expect(new Set(said)).toEqual(new Set(['x509']));
 });
 
 interface Flooded {

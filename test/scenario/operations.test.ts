@@ -185,7 +185,7 @@ describe('a ledger that somebody has touched', () => {
       expect(await audit(own, 'verify', '--head', head)).toMatchObject({ code: 1 });
 
       const third = lines[2] ?? '';
-      writeFileSync(segment, whole.toString().replace(third, third.replace(/"pid":\d/, '"pid":9')));
+      writeFileSync(segment, whole.toString().replace(third, third.replace('"boot_id":"', '"boot_id":"0')));
       const changed = await audit(own, 'verify');
       expect(changed.code).toBe(1);
       expect(changed.stdout + changed.stderr).toContain(`${segment.split('/').at(-1)}`);

@@ -57,7 +57,17 @@ describe('an agent that has started', () => {
         (lstatSync(join(home.dataDir, name)).mode & 0o7777).toString(8),
       ]),
     );
-    expect(modes).toEqual({ '.': '700', authority: '700', 'authority/keys.json': '600', lock: '600' });
+    expect(modes).toEqual({
+      '.': '700',
+      authority: '700',
+      'authority/keys.json': '600',
+      ledger: '700',
+      'ledger/issuance-0000000000000001.jsonl': '600',
+      'ledger/key.pem': '600',
+      'ledger/reserve': '600',
+      'ledger/use-0000000000000001.jsonl': '600',
+      lock: '600',
+    });
     expect(readFileSync(join(home.dataDir, 'lock'), 'utf8')).toBe(`${daemon.pid}\n`);
   });
 

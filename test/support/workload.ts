@@ -14,7 +14,7 @@ export interface Workload {
   tell(line: string): void;
   /** Resolves with the next that it writes. */
   says(): Promise<string>;
-  /** Kills it and waits until it is gone. */
+  /** Kills it, waits until it is gone, and has its instance told. */
   stop(): Promise<void>;
 }
 
@@ -56,7 +56,7 @@ export async function startWorkload(
       const exited = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
       child.kill('SIGKILL');
       await exited;
-      instance.release();
+      instance.finish('exited');
     },
   };
 }

@@ -40,5 +40,14 @@ test('each key has a variable of its own, none of them reserved or taken for one
 });
 
 test('the sections are what keys stand in', () => {
-  expect(configSections).toEqual(['authority', 'attestors', 'attestors.unix', 'defaults', 'policy', 'revocation', 'ledger', 'peer']);
+  expect(configSections).toEqual([
+    'authority',
+    'attestors',
+    'attestors.unix',
+    'defaults',
+    'policy',
+    'revocation',
+    'ledger',
+    'peer',
+  ]);
 });

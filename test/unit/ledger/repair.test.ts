@@ -15,6 +15,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../../agent/kernel/errors.ts';
 import type { Ledger } from '../../../agent/ledger/ledger.ts';
 import { LedgerKey } from '../../../agent/ledger/ledger-key.ts';
+import { endOfStream, replay } from '../../../agent/ledger/replay.ts';
+import { stateToJson } from '../../../agent/ledger/state-json.ts';
 import { verifyLedger } from '../../../agent/ledger/verify.ts';
 import { ended, issued, LedgerWorld, linesIn, stateOf, validated } from './ledger-world.ts';
 
@@ -45,23 +47,42 @@ async function refusesToOpen(code: ErrorCode, message: RegExp): Promise<void> {
 }
 
 describe('a record that was being written when all ended', () => {
-  test('is cut off, however much of it is there', async () => {
+  test('is left out, however much of it is there', async () => {
     const ledger = await abandoned();
     const path = world.path();
     const whole = readFileSync(path);
+    const { head } = ledger;
     const state = stateOf(ledger, world.clock);
     await ledger.append(issued('c', world.clock));
     const more = readFileSync(path).subarray(whole.length);
-    for (let length = 1; length < more.length; length += 1) {
-      writeFileSync(path, Buffer.concat([whole, more.subarray(0, length)]));
-      const again = await world.open();
-      expect(stateOf(again, world.clock)).toEqual(state);
-      await again.settled();
-      expect(readFileSync(path).subarray(0, whole.length)).toEqual(whole);
-      expect(JSON.parse(linesIn(path)[4]!)).toMatchObject({ type: 'ledger.repaired', removed_bytes: length });
-      await again.close();
+    writeFileSync(path, whole);
+    for (const [index, byte] of more.subarray(0, -1).entries()) {
+      appendFileSync(path, Buffer.of(byte));
+      const end = endOfStream(world.directory, 'issuance');
+      expect(end).toMatchObject({
+        head,
+        torn: [{ goodBytes: whole.length }],
+        newest: { scan: { tornBytes: index + 1 } },
+      });
+      const replayed = replay(end, ledger.status().key);
+      expect(stateToJson(replayed.state, world.clock.now())).toEqual(state);
     }
-    expect(verifyLedger(world.directory, 'issuance').problems).toEqual([]);
+  });
+
+  test.each([1, 75, 400])('is cut off and noted, %i bytes of it', async (length) => {
+    const ledger = await abandoned();
+    const path = world.path();
+    const whole = readFileSync(path);
+    await ledger.append(issued('c', world.clock));
+    truncateSync(path, whole.length + length);
+    const again = await world.open();
+    expect([...again.state.leases.keys()]).toEqual(['lease-b']);
+    await again.settled();
+    expect(readFileSync(path).subarray(0, whole.length)).toEqual(whole);
+    expect(world.records().slice(4)).toMatchObject([
+      { type: 'ledger.repaired', segment: world.names()[0], removed_bytes: length },
+    ]);
+    expect(verifyLedger(world.directory, 'issuance', { head: again.head }).problems).toEqual([]);
     expect(world.log.events).toContain('ledger.repaired');
   });
 

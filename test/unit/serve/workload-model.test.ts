@@ -73,7 +73,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ do: fc.constant('end' as const), who }),
 );
 
-const ENDS = ['NO_IDENTITY', 'CALLER_UNKNOWN', 'ATTESTATION_FAILED', 'AUTHORITY_UNAVAILABLE'];
+const ENDS = ['NO_IDENTITY', 'POLICY_REFUSED', 'CALLER_UNKNOWN', 'ATTESTATION_FAILED', 'AUTHORITY_UNAVAILABLE'];
 
 function asEntry({ id, name, uid, hint, dns, federated, expires }: Template, now: number): Entry {
   return entryOf(id, {

@@ -5,9 +5,9 @@ import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
-import { readCrls } from '../../support/crl-reader.ts';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
+import { readCrls } from '../../support/crl-reader.ts';
 import { makeChain } from '../../support/issuer.ts';
 import { MINUTE } from '../../support/lease-world.ts';
 
