@@ -47,4 +47,14 @@ describe.skipIf(!isRoot)('the agent’s memory (needs root, to look into it)', (
     for (const connection of ['a', 'b', 'c']) await workload.x509(connection);
     expect(copiesIn(daemon.pid, await keyOf(workload))).toBe(1);
   });
+
+  test('may hold one more for each connection whose authority was rewritten, in memory that was given back', async () => {
+    await using workload = new WorkloadClient(home.socket);
+    await workload.x509('rewritten');
+    const key = await keyOf(workload);
+    expect([1, 2]).toContain(copiesIn(daemon.pid, key));
+    workload.kill();
+    await leasesGone(daemon);
+    expect([0, 1]).toContain(copiesIn(daemon.pid, key));
+  });
 });

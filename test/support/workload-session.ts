@@ -255,6 +255,8 @@ export class WorkloadSession {
       // grpc-js would share one connection among all clients of a process.
       client = new Client(`unix:${this.#socket}`, credentials.createInsecure(), {
         'grpc.use_local_subchannel_pool': 1,
+        // What java-spiffe and py-spiffe say, which the agent has to rewrite.
+        ...(connection === 'rewritten' && { 'grpc.default_authority': this.#socket }),
       });
       this.#clients.set(connection, client);
     }
