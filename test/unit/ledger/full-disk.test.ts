@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../../agent/kernel/clock.ts';
 import type { LedgerFile, LedgerFiles } from '../../../agent/ledger/ledger-files.ts';
@@ -69,10 +69,13 @@ class FailingFiles extends DiskFiles implements LedgerFiles {
   }
 }
 
-/** Lets a second pass, in which the ledger looks whether it can be written again. */
-async function second(): Promise<void> {
-  await world.clock.elapse(1000);
-  for (let count = 0; count < 50; count += 1) await turn();
+/** Lets seconds pass, in each of which the ledger looks whether it can be written again, until something is so. */
+async function passUntil(condition: () => boolean): Promise<void> {
+  for (let tries = 0; !condition(); tries += 1) {
+    if (tries > 500) throw new Error('it never came so');
+    await world.clock.elapse(1000);
+    await sleep(2);
+  }
 }
 
 describe('a disk without room', () => {
@@ -108,8 +111,7 @@ describe('a disk without room', () => {
     await second();
     expect(ledger.writable).toBe(false);
     files.code = undefined;
-    await second();
-    await until(() => ledger.writable, 'writable again');
+    await passUntil(() => ledger.writable);
     expect(existsSync(join(world.directory, 'reserve'))).toBe(true);
     await ledger.append(issued('f', world.clock));
     expect(world.records().slice(4)).toMatchObject([
@@ -137,8 +139,7 @@ describe('a disk without room', () => {
     await second();
     expect(ledger.status().pending).toBe(3);
     files.code = undefined;
-    await second();
-    await until(() => ledger.writable, 'writable again');
+    await passUntil(() => ledger.writable);
     expect(world.types().slice(4)).toEqual(['lease.ended', 'lease.ended', 'lease.ended', 'ledger.recovered']);
     expect(world.records().slice(4, 7)).toMatchObject(events.map(({ lease }) => ({ lease })));
   });
@@ -158,8 +159,7 @@ describe('a disk without room', () => {
       await ledger.settled();
       files.code = undefined;
       files.stuck = false;
-      await second();
-      await until(() => ledger.writable, 'writable again');
+      await passUntil(() => ledger.writable);
       expect(world.types()).toEqual(['checkpoint', 'crl.reserved', 'ledger.recovered']);
       expect(verifyLedger(world.directory, 'issuance', { head: ledger.head })).toMatchObject({
         problems: [],
@@ -180,8 +180,7 @@ describe('a disk without room', () => {
     files.code = 'ENOSPC';
     await expect(ledger.append(issued('x', world.clock))).rejects.toMatchObject({ code: 'DISK_FULL' });
     files.code = undefined;
-    await second();
-    await until(() => ledger.writable, 'writable again');
+    await passUntil(() => ledger.writable);
     for (let index = 0; index < 10; index += 1) await ledger.append(issued(`y${index}`, world.clock));
     await ledger.settled();
     expect(world.names().length).toBeGreaterThan(2);
@@ -202,8 +201,7 @@ describe('a disk without room', () => {
     await ledger.settled();
     expect(world.types()).toEqual(['checkpoint', 'svid.issued', 'lease.ended']);
     files.code = undefined;
-    await second();
-    await until(() => ledger.writable, 'writable again');
+    await passUntil(() => ledger.writable);
   });
 
   test('is one at the very first start', async () => {
@@ -247,8 +245,7 @@ describe('a disk that fails otherwise', () => {
     await second();
     expect(ledger.writable).toBe(false);
     files.code = undefined;
-    await second();
-    await until(() => ledger.writable, 'writable again');
+    await passUntil(() => ledger.writable);
     await ledger.append(issued('b', world.clock));
     expect(world.types()).toEqual(['checkpoint', 'ledger.recovered', 'svid.issued']);
   });
