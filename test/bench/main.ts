@@ -14,7 +14,9 @@ import { buildLoadClient, residentBytes } from './agent-under-test.ts';
 import { LoadClient } from './load-client.ts';
 import { forgetCompiledCode, startMayfly } from './mayfly.ts';
 import { mintRates } from './mint.ts';
+import { ledgerRates } from './replay.ts';
 import { startSpire } from './spire.ts';
+import { watchCost } from './watch.ts';
 
 /** Every figure of one agent: a name, and a number in the unit that the name says. */
 type Figures = ReadonlyMap<string, number>;
@@ -47,6 +49,18 @@ console.log(
 );
 console.log(`  plus signature, ${whole(mint.limit)} a second (target: at least 60 %)`);
 console.log(`tokens signed: ${whole(mint.tokens)} a second on one core`);
+
+const ledger = await ledgerRates();
+console.log(
+  `ledger: ${whole(ledger.alone)} durable records a second one after the other (p50 ${ledger.p50.toFixed(2)} ms, p99 ${ledger.p99.toFixed(2)} ms), ${whole(ledger.together)} with 64 under way,`,
+);
+console.log(
+  `  ${ledger.thread.toFixed(3)} ms of the thread and ${whole(ledger.bytes)} bytes a record; ${ledger.records} replayed in ${whole(ledger.replay)} ms (target: 1000), ${whole(ledger.verify)} verified a second`,
+);
+const watch = await watchCost();
+console.log(
+  `watch (${watch.kind}): ${watch.percent.toFixed(2)} % of a processor for ${watch.processes} processes at rest (target: at most 5), a look at a call ${watch.look.toFixed(1)} µs, another within 0.1 s ${watch.again.toFixed(1)} µs`,
+);
 
 forgetCompiledCode();
 const cold = await startMayfly(binary);

@@ -94,7 +94,7 @@ describe('the answer of FetchX509Bundles', () => {
       X509BundlesResponseSchema,
       x509BundlesMessage({ own, federated: [other, empty] }, lists),
     );
-    expect(decoded.crl.map(Buffer.from)).toEqual(lists.crls);
+    expect(decoded.crl.map((crl) => Buffer.from(crl))).toEqual(lists.crls);
     expect(Object.keys(decoded.bundles)).toEqual(['spiffe://example.org', 'spiffe://other.org']);
   });
 
