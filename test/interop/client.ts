@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { isDeepStrictEqual } from 'node:util';
 import type { Equipment } from './equipment.ts';
 import { commandOf } from './equipment.ts';
 
@@ -130,8 +131,11 @@ export class Client implements AsyncDisposable {
     return (await this.event('update', index)).value as Update;
   }
 
+  /** What came under a name. Updates in which the lists alone are others, which no library shows, count as one. */
   of(name: string): readonly Event[] {
-    return this.events.filter((event) => event.name === name);
+    const found = this.events.filter((event) => event.name === name);
+    if (name !== 'update') return found;
+    return found.filter(({ value }, index) => index === 0 || !isDeepStrictEqual(value, found[index - 1]?.value));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -32,20 +32,24 @@ export function workloadContract(name: string, client: Equipment, traits: Traits
       const [first] = (await workload.update(0)).svids as [Identity];
       expect(hintsOf(await workload.update(0))).toEqual(traits.hints ? ['internal'] : [undefined]);
 
-      agent.setEntries([entry('first', { hint: 'public' })]);
-      const hinted = await workload.update(1);
-      expect(hintsOf(hinted)).toEqual(traits.hints ? ['public'] : [undefined]);
-      expect(hinted.svids.map(serialOf)).toEqual([serialOf(first)]);
+      // To a client that shows no hints nothing has changed.
+      let seen = 1;
+      if (traits.hints) {
+        agent.setEntries([entry('first', { hint: 'public' })]);
+        const hinted = await workload.update(seen++);
+        expect(hintsOf(hinted)).toEqual(['public']);
+        expect(hinted.svids.map(serialOf)).toEqual([serialOf(first)]);
+      }
 
       agent.setEntries([entry('first', { hint: 'public' }), entry('second')]);
-      const both = await workload.update(2);
+      const both = await workload.update(seen++);
       expect(idsOf(both)).toEqual([idOf('first'), idOf('second')]);
       expect(both.svids.map(serialOf)[0]).toBe(serialOf(first));
       const second = both.svids[1] as Identity;
       expect(keyOf(second)).not.toBe(keyOf(first));
 
       agent.setEntries([entry('second')]);
-      const left = await workload.update(3);
+      const left = await workload.update(seen++);
       expect(idsOf(left)).toEqual([idOf('second')]);
       expect(left.svids.map(serialOf)).toEqual([serialOf(second)]);
       await vi.waitFor(async () => expect((await workload.ask('source')).id).toBe(idOf('second')), RECOVERY);
@@ -55,11 +59,11 @@ export function workloadContract(name: string, client: Equipment, traits: Traits
       await expect(workload.ask('jwt', { audience: ['anyone'] })).rejects.toThrow(traits.denied);
 
       agent.setEntries([entry('second')]);
-      const returned = await workload.update(4);
+      const returned = await workload.update(seen++);
       expect(idsOf(returned)).toEqual([idOf('second')]);
       expect(returned.svids.map(serialOf)).not.toEqual([serialOf(second)]);
-      // Nothing was told twice, and the watcher has never given up.
-      expect(workload.of('update')).toHaveLength(5);
+      // Nothing of it was told twice, and the watcher has never given up.
+      expect(workload.of('update')).toHaveLength(seen);
       expect(workload.of('ended')).toEqual([]);
     });
 
