@@ -6,11 +6,11 @@ import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
-import type { JwtSvid, X509Svid } from './issuer.ts';
 import type { Inheritance, LeaseEnd, LeaseFailure } from './lease.ts';
 import { Lease } from './lease.ts';
 import type { LeaseParts } from './lease-parts.ts';
 import { retryDelay } from './rotation.ts';
+import type { JwtSvid, X509Svid } from './svid.ts';
 import type { Delivered } from './updates.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;

@@ -5,8 +5,6 @@ import type { Audiences } from '../kernel/audience.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
-import type { Secret } from '../kernel/secret.ts';
-import type { SpiffeId } from '../kernel/spiffe-id.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { IssueRequest, Occasion, Refusal } from '../policy/grant.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -16,30 +14,7 @@ import { generateLeafKey } from '../svid/leaf-key.ts';
 import type { Lease } from './lease.ts';
 import { issuedRecord, refusedRecord } from './record.ts';
 import { Refused } from './refused.ts';
-
-/** A certificate and the key it was made for. The key is this lease's alone. Times in milliseconds since the epoch. */
-export interface X509Svid {
-  readonly decisionId: string;
-  readonly spiffeId: SpiffeId;
-  /** DER, leaf first, without the root. */
-  readonly chain: readonly [Buffer, ...Buffer[]];
-  /** PKCS#8 DER. */
-  readonly privateKey: Secret;
-  readonly serial: string;
-  readonly notBefore: number;
-  readonly issuedAt: number;
-  readonly expiresAt: number;
-}
-
-/** A token. Times in milliseconds since the epoch. */
-export interface JwtSvid {
-  readonly decisionId: string;
-  readonly spiffeId: SpiffeId;
-  readonly token: string;
-  readonly jti: string;
-  readonly issuedAt: number;
-  readonly expiresAt: number;
-}
+import type { JwtSvid, X509Svid } from './svid.ts';
 
 /** How often what was decided, for `status`. */
 export interface IssueCounts {

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { LeaseEndReason } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entry } from '../registry/entry.ts';
-import type { X509Svid } from './issuer.ts';
 import { renewalTime } from './rotation.ts';
+import type { X509Svid } from './svid.ts';
 import { Tokens } from './tokens.ts';
 
 /**

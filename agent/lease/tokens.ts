@@ -1,6 +1,6 @@
 import type { Audiences } from '../kernel/audience.ts';
-import type { JwtSvid } from './issuer.ts';
 import { reuseUntil } from './rotation.ts';
+import type { JwtSvid } from './svid.ts';
 
 /** How many audience sets one lease keeps tokens for: past it the longest unused goes, and is simply signed again. */
 const MOST_AUDIENCE_SETS = 64;

@@ -1,7 +1,7 @@
 import { Latest } from '../kernel/latest.ts';
 import type { PublishedLists } from '../revocation/publisher.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
-import type { X509Svid } from './issuer.ts';
+import type { X509Svid } from './svid.ts';
 
 /** One SVID as a call delivers it: the hint is the entry's newest. */
 export interface Delivered<S> {

@@ -10,13 +10,14 @@ import type { Entry } from '../registry/entry.ts';
 import type { PublishedLists } from '../revocation/publisher.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
 import type { BundleViews } from './bundle-views.ts';
+import { EntitlementLook } from './entitlement-look.ts';
 import type { LeaseEnding } from './holdings.ts';
 import { Holdings } from './holdings.ts';
-import type { JwtSvid, X509Svid } from './issuer.ts';
 import type { Inheritance, Lease, LeaseEnd, LeaseFailure } from './lease.ts';
 import { whyEnded } from './lease-end.ts';
 import type { LeaseParts } from './lease-parts.ts';
 import { retryDelay } from './rotation.ts';
+import type { JwtSvid, X509Svid } from './svid.ts';
 import type { BundleUpdate, Delivered, ListedX509 } from './updates.ts';
 import { Updates } from './updates.ts';
 
@@ -42,6 +43,7 @@ export class Workload {
   readonly #on: WorkloadEvents;
   readonly #holdings: Holdings;
   readonly #updates = new Updates();
+  readonly #look: EntitlementLook;
   readonly #release: () => void;
   /** What the newest refresh worked with. */
   #entries: readonly Entry[] | undefined;
@@ -53,7 +55,6 @@ export class Workload {
   #bundleFollowers = 0;
   #calls = 0;
   #alarm: Alarm | undefined;
-  #looking: Promise<Entitled> | undefined;
   readonly #refreshing = new OneAtATime(() => this.#refreshOnce());
   #ended: LeaseEnd | undefined;
 
@@ -62,6 +63,7 @@ export class Workload {
     this.#parts = parts;
     this.#on = on;
     this.#holdings = new Holdings(instance, parts, on.leaseEnd);
+    this.#look = new EntitlementLook(instance, parts);
     this.#release = instance.hold();
   }
 
@@ -205,37 +207,14 @@ export class Workload {
     }
   }
 
-  /** What the process is entitled to, at a call. Strangers' calls are admitted by number; what is due for them later is not. */
+  /** What the process is entitled to, at a call. */
   async #entitle(): Promise<Entitled> {
     this.#mustLast();
-    const entitled = this.#parts.entitlement.current(this.instance) ?? (await this.#lookAdmitted());
+    const entitled = await this.#look.atCall();
+    this.#mustLast();
     const followed = this.#x509Followers + this.#bundleFollowers > 0;
     // A call has found the process entitled to something else than its streams were told.
     if (followed && this.#entries !== undefined && this.#entries !== entitled.entries) void this.refresh();
-    return entitled;
-  }
-
-  /** One look for all calls that come meanwhile, and one place taken: a process with a thousand streams is looked at once. */
-  #lookAdmitted(): Promise<Entitled> {
-    this.#looking ??= this.#admit(() => this.#look()).finally(() => {
-      this.#looking = undefined;
-    });
-    return this.#looking;
-  }
-
-  async #admit<T>(work: () => Promise<T>): Promise<T> {
-    const leave = this.#parts.admit();
-    try {
-      return await work();
-    } finally {
-      leave();
-    }
-  }
-
-  async #look(): Promise<Entitled> {
-    const { entitlement } = this.#parts;
-    const entitled = entitlement.current(this.instance) ?? (await entitlement.of(this.instance));
-    this.#mustLast();
     return entitled;
   }
 
@@ -257,7 +236,8 @@ export class Workload {
     if (this.#ended !== undefined) return;
     try {
       if (this.#x509Followers === 0) this.#endExpired();
-      const entitled = await this.#look();
+      const entitled = await this.#look.now();
+      this.#mustLast();
       this.#unknown = undefined;
       this.#entries = entitled.entries;
       this.#holdings.keepOnly(entitled.entries);

@@ -3,7 +3,7 @@ import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { X509BundlesResponseSchema, X509SVIDResponseSchema, X509SVIDSchema } from '../gen/workload_pb.js';
 import { idOfTrustDomain } from '../kernel/spiffe-id.ts';
-import type { X509Svid } from '../lease/issuer.ts';
+import type { X509Svid } from '../lease/svid.ts';
 import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
 import type { PublishedLists } from '../revocation/publisher.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';

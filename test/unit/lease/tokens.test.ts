@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
-import type { JwtSvid } from '../../../agent/lease/issuer.ts';
+import type { JwtSvid } from '../../../agent/lease/svid.ts';
 import { Tokens } from '../../../agent/lease/tokens.ts';
 
 const A = parseAudiences(['a']);

@@ -1,0 +1,26 @@
+import type { Secret } from '../kernel/secret.ts';
+import type { SpiffeId } from '../kernel/spiffe-id.ts';
+
+/** A certificate and the key it was made for. The key is this lease's alone. Times in milliseconds since the epoch. */
+export interface X509Svid {
+  readonly decisionId: string;
+  readonly spiffeId: SpiffeId;
+  /** DER, leaf first, without the root. */
+  readonly chain: readonly [Buffer, ...Buffer[]];
+  /** PKCS#8 DER. */
+  readonly privateKey: Secret;
+  readonly serial: string;
+  readonly notBefore: number;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+/** A token. Times in milliseconds since the epoch. */
+export interface JwtSvid {
+  readonly decisionId: string;
+  readonly spiffeId: SpiffeId;
+  readonly token: string;
+  readonly jti: string;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
