@@ -49,6 +49,11 @@ function objectText(value: object | null): string {
 }
 
 function membersText(value: object): string {
+  // A key, a buffer, a secret: what is no plain value has come here by mistake.
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) {
+    throw new TypeError(`a ${value.constructor.name} has no place in a record`);
+  }
   const members: Readonly<Record<string, unknown>> = { ...value };
   // The default order of sort() is that of UTF-16 units (§3.2.3).
   const names = Object.keys(members).sort();

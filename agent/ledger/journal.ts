@@ -1,31 +1,16 @@
-import { join } from 'node:path';
 import type { Clock } from '../kernel/clock.ts';
 import { asError, MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Body } from './chain.ts';
 import { chained } from './chain.ts';
 import { isLackOfRoom } from './ledger-directory.ts';
-import type { LedgerFile, LedgerFiles } from './ledger-files.ts';
 import type { Head } from './record.ts';
-import type { Stream } from './segments.ts';
-import { segmentName } from './segments.ts';
-
-/** A file that is written to. */
-export interface OpenSegment {
-  readonly name: string;
-  readonly file: LedgerFile;
-  /** Up to the last record that is durable. */
-  readonly bytes: number;
-  /** Of the record that stands first. */
-  readonly firstBytes: number;
-}
+import type { OpenSegment, SegmentPlace } from './segment-writer.ts';
+import { SegmentWriter } from './segment-writer.ts';
 
 /** What a journal is made of. */
-export interface JournalParts {
-  readonly directory: string;
-  readonly stream: Stream;
+export interface JournalParts extends SegmentPlace {
   readonly bootId: string;
-  readonly files: LedgerFiles;
   readonly clock: Clock;
   readonly log: Log;
   /** Where it goes on; `segment` is absent when there is no file yet. */
@@ -66,20 +51,18 @@ const MAX_DROPPABLE = 20_000;
 export class Journal {
   readonly #parts: JournalParts;
   readonly #queue: Queued[] = [];
+  readonly #writer: SegmentWriter;
   readonly #idle: (() => void)[] = [];
   #head: Head;
-  #segment: OpenSegment | undefined;
   #running = false;
   #failure: MayflyError | undefined;
-  /** Whether the file may be longer than its last durable record. */
-  #ragged = false;
   #closed = false;
   #lastFlush = { ms: 0, records: 0 };
 
   constructor(parts: JournalParts) {
     this.#parts = parts;
     this.#head = parts.start.head;
-    this.#segment = parts.start.segment;
+    this.#writer = new SegmentWriter(parts, parts.start.segment);
   }
 
   /** The newest durable record. */
@@ -88,7 +71,7 @@ export class Journal {
   }
 
   get segment(): OpenSegment | undefined {
-    return this.#segment;
+    return this.#writer.segment;
   }
 
   /** Records that wait to be written. */
@@ -145,7 +128,7 @@ export class Journal {
   /** Tries whether it can be written again, with this record behind what waits. @returns whether it takes everything again */
   async recover(body: Body, time: number): Promise<boolean> {
     const settle = Promise.withResolvers<void>();
-    const begins = this.#segment === undefined;
+    const begins = this.segment === undefined;
     this.#enqueue({ body, keeping: 'awaited', time: timeText(time), begins, settle });
     try {
       await settle.promise;
@@ -175,8 +158,7 @@ export class Journal {
     if (left.length > 0) {
       this.#parts.log.error('ledger.lost', `${left.length} records could not be written before the end`);
     }
-    await this.#segment?.file.close();
-    this.#segment = undefined;
+    await this.#writer.close();
   }
 
   #enqueue(queued: Queued): void {
@@ -242,48 +224,13 @@ export class Journal {
   async #write(lines: readonly string[], begins: boolean): Promise<void> {
     const bytes = Buffer.from(`${lines.join('\n')}\n`);
     const began = this.#parts.clock.monotonic();
-    if (this.#ragged) await this.#smooth();
-    if (begins || this.#segment === undefined) await this.#writeFirst(bytes, Buffer.byteLength(lines[0] ?? '') + 1);
-    else await this.#writeBehind(this.#segment, bytes);
+    const { segment } = this.#writer;
+    if (begins || segment === undefined) {
+      await this.#writer.begin(this.#head.seq + 1, bytes, Buffer.byteLength(lines[0] ?? '') + 1);
+    } else {
+      await this.#writer.append(segment, bytes);
+    }
     this.#lastFlush = { ms: this.#parts.clock.monotonic() - began, records: lines.length };
-  }
-
-  async #writeBehind(segment: OpenSegment, bytes: Buffer): Promise<void> {
-    this.#ragged = true;
-    try {
-      await segment.file.write(bytes, segment.bytes);
-    } catch (error) {
-      // Should this fail too it is done before the next write: what is left over must not stand behind a good record.
-      await this.#smooth().catch(() => undefined);
-      throw error;
-    }
-    this.#ragged = false;
-    this.#segment = { ...segment, bytes: segment.bytes + bytes.length };
-  }
-
-  async #smooth(): Promise<void> {
-    await this.#segment?.file.truncate(this.#segment.bytes);
-    this.#ragged = false;
-  }
-
-  /** The file before stays the one in use until the new one and its name are durable. */
-  async #writeFirst(bytes: Buffer, firstBytes: number): Promise<void> {
-    const { directory, files, stream } = this.#parts;
-    const name = segmentName(stream, this.#head.seq + 1);
-    const path = join(directory, name);
-    const before = this.#segment;
-    let file: LedgerFile | undefined;
-    try {
-      file = await files.create(path);
-      await file.write(bytes, 0);
-      files.syncDirectory(directory);
-    } catch (error) {
-      await file?.close().catch(() => undefined);
-      await files.remove(path).catch(() => undefined);
-      throw error;
-    }
-    this.#segment = { name, file, bytes: bytes.length, firstBytes };
-    await before?.file.close().catch(() => undefined);
   }
 
   #failed(cause: Error): void {

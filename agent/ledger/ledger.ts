@@ -1,15 +1,14 @@
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Alarm, Clock } from '../kernel/clock.ts';
+import type { Alarm } from '../kernel/clock.ts';
 import { asError, MayflyError } from '../kernel/errors.ts';
-import type { Log } from '../kernel/log.ts';
 import type { Body } from './chain.ts';
 import { anchorOf, checkpointOf } from './checkpoint.ts';
 import type { LedgerEvent, SvidIssued, SvidRefused, UseEvent } from './event.ts';
 import { Followers } from './followers.ts';
 import type { IssuanceLedger, NotedEvent } from './issuance-ledger.ts';
-import type { LedgerFiles, Sync } from './ledger-files.ts';
+import type { LedgerFiles } from './ledger-files.ts';
 import { DiskFiles } from './ledger-files.ts';
+import type { Before, LedgerParts, LedgerStatus } from './ledger-parts.ts';
 import type { FoundLedger } from './opening.ts';
 import { findLedger } from './opening.ts';
 import type { Head } from './record.ts';
@@ -20,49 +19,6 @@ import { bytesOf, retain } from './retention.ts';
 import { segmentsOf } from './segments.ts';
 import type { LedgerState } from './state.ts';
 import { WrittenStream } from './written-stream.ts';
-
-/** What a ledger is made of. Sizes in bytes, times in milliseconds. */
-export interface LedgerParts {
-  /** `<data_dir>/ledger` */
-  readonly directory: string;
-  /** Which run of the machine this is. */
-  readonly bootId: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly sync: Sync;
-  readonly segmentSize: number;
-  readonly checkpointInterval: number;
-  readonly maxAge: number;
-  readonly maxSize: number;
-  readonly reserve: number;
-  /** The machine's, where it is left out. */
-  readonly files?: LedgerFiles;
-}
-
-/** What the agent before this one left. */
-export interface Before {
-  readonly lastSeq: number;
-  readonly lastTime: string;
-  /** Whether it stopped in order. */
-  readonly stopped: boolean;
-}
-
-/** What `status` says of the ledger. */
-export interface LedgerStatus {
-  readonly directory: string;
-  readonly head: string;
-  readonly useHead: string;
-  readonly sync: Sync;
-  readonly writable: boolean;
-  readonly error: string;
-  readonly pending: number;
-  readonly lastFlushMs: number;
-  readonly lastBatch: number;
-  readonly segments: number;
-  readonly bytes: bigint;
-  readonly checkpointAt?: Timestamp;
-  readonly key: string;
-}
 
 const SWEEP_MS = 10_000;
 const RETAIN_MS = 3_600_000;

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import type { OpenSegment } from './journal.ts';
 import { ledgerFailure, secureLedgerDirectory } from './ledger-directory.ts';
 import type { LedgerFiles } from './ledger-files.ts';
 import { LedgerKey } from './ledger-key.ts';
 import type { Head } from './record.ts';
 import type { Replayed, StreamEnd } from './replay.ts';
 import { cutTorn, endOfStream, replay } from './replay.ts';
+import type { OpenSegment } from './segment-writer.ts';
 
 /** Where a stream is gone on with. */
 export interface StreamStart {

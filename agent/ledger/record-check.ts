@@ -6,7 +6,7 @@ import { signatureProblem } from './ledger-key.ts';
 import type { AnyRecord, Checkpoint, Head, SignedFields } from './record.ts';
 import { ReplayState } from './replay-state.ts';
 import type { Segment } from './segments.ts';
-import { stateFromJson, stateToJson } from './state-json.ts';
+import { stateFromJson, stateText } from './state-json.ts';
 import type { Expectation } from './verify.ts';
 
 /** What is wrong with a record: a sentence, and its number where one can be told. */
@@ -152,8 +152,7 @@ export class RecordCheck {
     const replayed = this.#state;
     this.#state = state;
     if (replayed === undefined) return undefined;
-    const textOf = (each: ReplayState) => canonicalJson(stateToJson(each, this.#latest));
-    if (textOf(state) === textOf(replayed)) return undefined;
+    if (stateText(state, this.#latest) === stateText(replayed, this.#latest)) return undefined;
     return `the state in it is not what the records before it come to at ${time}`;
   }
 }

@@ -1,5 +1,7 @@
-import fc from 'fast-check';
+import { generateKeyPairSync } from 'node:crypto';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Secret } from '../../../agent/kernel/secret.ts';
 import { CanonicalText, canonicalJson } from '../../../agent/ledger/canonical-json.ts';
 
 /** The values that a record may hold. */
@@ -46,6 +48,14 @@ describe('canonical JSON', () => {
   test('makes of a lone surrogate what UTF-8 can hold', () => {
     expect(canonicalJson('a\ud800b')).toBe('"a\ufffdb"');
     expect(() => canonicalJson({ 'a\ud800': 1 })).toThrow(TypeError);
+  });
+
+  test('takes no key, secret or token in bytes', () => {
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const der = privateKey.export({ type: 'pkcs8', format: 'der' });
+    for (const value of [privateKey, der, new Secret(der), new Uint8Array(der), new Map([['key', 'x']]), new Date(0)]) {
+      expect(() => canonicalJson({ reason: value })).toThrow(/has no place in a record/);
+    }
   });
 
   test('leaves out what is undefined, and writes minus zero as zero', () => {

@@ -29,6 +29,8 @@ class FailingFiles extends DiskFiles implements LedgerFiles {
   /** Whether what was written too much cannot be taken off. */
   stuck = false;
   attempts = 0;
+  /** How often it was asked whether there is room. */
+  asked = 0;
   readonly #world: LedgerWorld;
 
   constructor(of: LedgerWorld) {
@@ -47,6 +49,11 @@ class FailingFiles extends DiskFiles implements LedgerFiles {
   override async allocate(path: string, bytes: number): Promise<void> {
     if (this.code !== undefined) throw this.#error();
     await super.allocate(path, bytes);
+  }
+
+  override free(directory: string): Promise<number> {
+    this.asked += 1;
+    return super.free(directory);
   }
 
   #failing(file: LedgerFile): LedgerFile {
@@ -108,7 +115,7 @@ describe('a disk without room', () => {
     await ledger.settled();
     expect(world.types().slice(2)).toEqual(['lease.ended', 'svid.revoked']);
 
-    await second();
+    await passUntil(() => files.asked > 2);
     expect(ledger.writable).toBe(false);
     files.code = undefined;
     await passUntil(() => ledger.writable);
@@ -136,7 +143,7 @@ describe('a disk without room', () => {
     for (const event of events) ledger.note(ended(event));
     await ledger.settled();
     expect(ledger.state.leases.size).toBe(0);
-    await second();
+    await passUntil(() => files.asked > 2);
     expect(ledger.status().pending).toBe(3);
     files.code = undefined;
     await passUntil(() => ledger.writable);
@@ -222,7 +229,7 @@ describe('a disk without room', () => {
     await ledger.settled();
     ledger.use(validated('b'));
     files.code = undefined;
-    await second();
+    await passUntil(() => ledger.useHead.seq === 2);
     ledger.use(validated('c'));
     await ledger.settled();
     await world.clock.elapse(10_000);
@@ -242,7 +249,8 @@ describe('a disk that fails otherwise', () => {
       message: expect.stringContaining('cannot be written: EIO: no'),
     });
     expect(existsSync(join(world.directory, 'reserve'))).toBe(true);
-    await second();
+    const { attempts } = files;
+    await passUntil(() => files.attempts > attempts + 2);
     expect(ledger.writable).toBe(false);
     files.code = undefined;
     await passUntil(() => ledger.writable);

@@ -2,11 +2,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LeaseEnded, SvidIssued, SvidRefused, SvidRevoked, SvidValidated } from '../../../agent/ledger/event.ts';
-import type { LedgerParts } from '../../../agent/ledger/ledger.ts';
 import { Ledger } from '../../../agent/ledger/ledger.ts';
-import type { AnyRecord } from '../../../agent/ledger/record.ts';
+import type { LedgerParts } from '../../../agent/ledger/ledger-parts.ts';
+import type { AnyRecord, StateJson } from '../../../agent/ledger/record.ts';
 import type { Stream } from '../../../agent/ledger/segments.ts';
-import { stateToJson } from '../../../agent/ledger/state-json.ts';
+import type { LedgerState } from '../../../agent/ledger/state.ts';
+import { stateText } from '../../../agent/ledger/state-json.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLog } from '../../support/memory-log.ts';
 
@@ -69,8 +70,12 @@ export function linesIn(path: string): string[] {
 }
 
 /** What a ledger's state comes to, for comparing. */
-export function stateOf(ledger: Ledger, clock: ManualClock) {
+export function stateOf(ledger: Ledger, clock: ManualClock): StateJson {
   return stateToJson(ledger.state, clock.now());
+}
+
+export function stateToJson(state: LedgerState, time: number): StateJson {
+  return JSON.parse(stateText(state, time));
 }
 
 export function issued(name: string, clock: ManualClock, over: Partial<SvidIssued> = {}): SvidIssued {

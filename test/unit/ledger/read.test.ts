@@ -1,4 +1,4 @@
-import { appendFileSync, chmodSync, writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readLedger } from '../../../agent/ledger/read.ts';
@@ -59,7 +59,6 @@ describe('reading', () => {
       writeFileSync(join(world.directory, name), 'x\n');
     }
     expect(seqs()).toEqual([1]);
-    chmodSync(world.directory, 0o700);
   });
 });
 

@@ -16,9 +16,8 @@ import type { ErrorCode } from '../../../agent/kernel/errors.ts';
 import type { Ledger } from '../../../agent/ledger/ledger.ts';
 import { LedgerKey } from '../../../agent/ledger/ledger-key.ts';
 import { endOfStream, replay } from '../../../agent/ledger/replay.ts';
-import { stateToJson } from '../../../agent/ledger/state-json.ts';
 import { verifyLedger } from '../../../agent/ledger/verify.ts';
-import { ended, issued, LedgerWorld, linesIn, stateOf, validated } from './ledger-world.ts';
+import { ended, issued, LedgerWorld, linesIn, stateOf, stateToJson, validated } from './ledger-world.ts';
 
 let world: LedgerWorld;
 

@@ -271,8 +271,8 @@ describe('what was written anew with hashes that fit', () => {
 
   test('with a checkpoint that nobody signed is told', () => {
     const [first] = linesIn(world.path());
-    const { _hash, boot_id, prev, seq, time, ...body } = JSON.parse(first!);
-    forge(-1, 2, () => [{ ...body, state: { ...body.state, crl_numbers_reserved: 7 } }]);
+    const { type, key: signer, jwk, signature, state } = JSON.parse(first!);
+    forge(-1, 2, () => [{ type, key: signer, jwk, signature, state: { ...state, crl_numbers_reserved: 7 } }]);
     expect(problems()).toEqual([expect.objectContaining({ line: 3, message: 'its signature does not hold' })]);
   });
 
