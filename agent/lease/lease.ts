@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isMayflyError } from '../kernel/errors.ts';
 import type { LeaseEndReason } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entry } from '../registry/entry.ts';
@@ -172,6 +173,8 @@ export class Lease {
   /** Whether one may be asked for at `now`, after a failure. */
   mayTry(now: number): boolean {
     const failure = this.#failure;
+    // Whoever asks anew may know that it is over, and to find out costs a signature at most.
+    if (isMayflyError(failure?.error, 'REISSUE_BARRED') || isMayflyError(failure?.error, 'DISK_FULL')) return true;
     // A retry further away than any that is ever set means that the clock was set back.
     return failure === undefined || now >= failure.retryAt || failure.retryAt - now >= LONGEST_WAIT_MS;
   }
