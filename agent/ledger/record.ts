@@ -56,6 +56,7 @@ export interface LeaseJson {
   readonly certificates: readonly {
     readonly serial: string;
     readonly issuer: string;
+    readonly issued_at: string;
     readonly expires_at: string;
     readonly decision: string;
   }[];
@@ -78,7 +79,7 @@ export interface StateJson {
     readonly reason: RevocationReason;
     readonly decision?: string;
   }[];
-  readonly barred: readonly { readonly process: string; readonly entries: readonly string[] }[];
+  readonly barred: readonly { readonly process: string; readonly entries: Readonly<Record<string, string>> }[];
   readonly crl_numbers_reserved: number;
 }
 

@@ -39,7 +39,7 @@ export class ReplayState implements LedgerState {
   readonly leases = new Map<string, KeptLease>();
   readonly revokedCertificates = new Map<string, RevokedCertificate>();
   readonly revokedTokens = new Map<string, RevokedToken>();
-  readonly barred = new Map<string, Set<string>>();
+  readonly barred = new Map<string, Map<string, string>>();
   readonly #outstandingTokens = new Map<string, OutstandingToken>();
   #crlNumbersReserved = 0;
 
@@ -129,7 +129,8 @@ export class ReplayState implements LedgerState {
     const expiresAt = Date.parse(event.expires_at);
     if (serial !== undefined && issuer !== undefined) {
       dropOver(lease.certificates, time);
-      lease.certificates.set(serial, { serial, issuer, expiresAt, decision });
+      const issuedAt = expiresAt - event.lifetime_given;
+      lease.certificates.set(serial, { serial, issuer, issuedAt, expiresAt, decision });
     }
     if (jti !== undefined) {
       this.#dropOldTokens(lease, time);
@@ -165,10 +166,10 @@ export class ReplayState implements LedgerState {
     }
   }
 
-  #barred({ entry, pid, start_time, type }: ReissueBarred, { bootId }: RecordedAt): void {
+  #barred({ entry, pid, spiffe_id, start_time, type }: ReissueBarred, { bootId }: RecordedAt): void {
     const key = processKey(bootId, pid, start_time);
-    const entries = this.barred.get(key) ?? new Set();
-    if (type === 'reissue.barred') this.barred.set(key, entries.add(entry));
+    const entries = this.barred.get(key) ?? new Map<string, string>();
+    if (type === 'reissue.barred') this.barred.set(key, entries.set(entry, spiffe_id));
     else if (entries.delete(entry) && entries.size === 0) this.barred.delete(key);
   }
 

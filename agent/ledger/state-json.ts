@@ -29,7 +29,7 @@ export function stateText(state: LedgerState, time: number): string {
     `,"instance":${canonicalJson(lease.instance)},"opened_at":${timeText(lease.openedAt)}` +
     `${lease.owner === undefined ? '' : `,"owner":${canonicalJson(lease.owner)}`},"selectors":${canonicalJson(lease.selectors)}` +
     `,"spiffe_id":${canonicalJson(lease.spiffeId)},"tokens":${current(lease.tokens, tokenText)}}`;
-  const barred = Array.from(state.barred, ([process, entries]) => ({ process, entries: [...entries] }));
+  const barred = Array.from(state.barred, ([process, entries]) => ({ process, entries: Object.fromEntries(entries) }));
   return (
     `{"barred":${canonicalJson(barred)},"crl_numbers_reserved":${state.crlNumbersReserved}` +
     `,"leases":${listText(state.leases.values(), leaseText)}` +
@@ -38,8 +38,8 @@ export function stateText(state: LedgerState, time: number): string {
   );
 }
 
-function certificateText({ decision, expiresAt, issuer, serial }: OutstandingCertificate): string {
-  return `{"decision":${canonicalJson(decision)},"expires_at":${timeText(expiresAt)},"issuer":${canonicalJson(issuer)},"serial":${canonicalJson(serial)}}`;
+function certificateText({ decision, expiresAt, issuedAt, issuer, serial }: OutstandingCertificate): string {
+  return `{"decision":${canonicalJson(decision)},"expires_at":${timeText(expiresAt)},"issued_at":${timeText(issuedAt)},"issuer":${canonicalJson(issuer)},"serial":${canonicalJson(serial)}}`;
 }
 
 function tokenText({ decision, expiresAt, jti }: OutstandingToken): string {
@@ -81,7 +81,7 @@ export function stateFromJson(json: StateJson): ReplayState {
   for (const { expires_at, ...revoked } of json.revoked_tokens) {
     state.revokedTokens.set(revoked.jti, { ...revoked, expiresAt: Date.parse(expires_at) });
   }
-  for (const { entries, process } of json.barred) state.barred.set(process, new Set(entries));
+  for (const { entries, process } of json.barred) state.barred.set(process, new Map(Object.entries(entries)));
   state.reserveCrlNumbers(json.crl_numbers_reserved);
   return state;
 }
@@ -101,9 +101,9 @@ function leaseFromJson(lease: LeaseJson): KeptLease {
     owner,
     spiffeId: spiffe_id,
     certificates: new Map(
-      certificates.map(({ expires_at, ...certificate }) => [
+      certificates.map(({ expires_at, issued_at, ...certificate }) => [
         certificate.serial,
-        { ...certificate, expiresAt: Date.parse(expires_at) },
+        { ...certificate, expiresAt: Date.parse(expires_at), issuedAt: Date.parse(issued_at) },
       ]),
     ),
     tokens: new Map(

@@ -4,6 +4,7 @@ import type { InstanceRecord, RevocationReason } from './event.ts';
 export interface OutstandingCertificate {
   readonly serial: string;
   readonly issuer: string;
+  readonly issuedAt: number;
   readonly expiresAt: number;
   readonly decision: string;
 }
@@ -54,8 +55,8 @@ export interface LedgerState {
   readonly revokedCertificates: ReadonlyMap<string, RevokedCertificate>;
   /** By `jti`, until the token has expired. */
   readonly revokedTokens: ReadonlyMap<string, RevokedToken>;
-  /** Entries that a process is not given again, by {@link processKey}. */
-  readonly barred: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Entries that a process is not given again, with the SPIFFE ID that each meant, by {@link processKey}. */
+  readonly barred: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** No CRL number up to this one may be used again. */
   readonly crlNumbersReserved: number;
   /** The decision that an unexpired token came of, as long as its lease lives or the token was revoked while it did. */

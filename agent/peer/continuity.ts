@@ -17,6 +17,12 @@ export type Standing = 'same' | 'gone' | Exclude<InstanceEnd, 'exited'>;
 // Seven namespaces cost several times what all else does, and a busy client makes a thousand calls a second.
 const FRESH_MS = 100;
 
+/**
+ * How much is looked at: `full` for all; `quick` for what is cheap, that is without namespaces, and without cgroups of which the kernel
+ * tells no number; `told` for what of that nobody tells of where the process connector tells of an `execve`.
+ */
+export type Depth = 'full' | 'quick' | 'told';
+
 const byte = Buffer.alloc(1);
 
 /**
@@ -80,17 +86,15 @@ export class Continuity {
   /**
    * In this order: an `execve` of a set-user-id program changes the ids as well.
    *
-   * What costs most, namespaces, and cgroups where the kernel tells no number of them, is not looked at again within a tenth of a second.
-   *
-   * @param depth `quick` leaves it out altogether
+   * What only a full look includes is not looked at again within a tenth of a second.
    */
-  standing(depth: 'full' | 'quick' = 'full'): Standing {
-    if (this.#memory !== undefined && !isInUse(this.#memory)) return this.#successor();
+  standing(depth: Depth = 'full'): Standing {
+    if (depth !== 'told' && this.#memory !== undefined && !isInUse(this.#memory)) return this.#successor();
     const description = describe(this.#pidfd);
     const now = description ?? ownerOf(this.#pid);
     if (now !== undefined && (now.uid !== this.#ids.uid || now.gid !== this.#ids.gid)) return 'changed-ids';
     if (this.#cgroup.changed(description?.cgroup)) return 'changed-cgroup';
-    if (depth === 'quick' || !this.#fullIsDue()) return 'same';
+    if (depth !== 'full' || !this.#fullIsDue()) return 'same';
     if (this.#cgroup.changedInText()) return 'changed-cgroup';
     return this.#namespaces.changed() ? 'changed-namespace' : 'same';
   }

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { MayflyError } from '../kernel/errors.ts';
-import type { Continuity, Standing } from './continuity.ts';
+import type { Continuity, Depth, Standing } from './continuity.ts';
 import type { PeerCredentials } from './credentials.ts';
 import { NO_FACTS, readFacts } from './facts.ts';
 import type { InstanceEnd, InstanceFacts, ProcessInstance } from './instance.ts';
@@ -79,8 +79,8 @@ export class HeldProcess implements ProcessInstance {
     return this.#end === undefined;
   }
 
-  /** {@link alive} for those who are told of exits: looks only for what else can end an instance, `quick` for the cheap part of it. */
-  look(depth: 'full' | 'quick'): void {
+  /** {@link alive} for those who are told of exits: looks only for what else can end an instance. */
+  look(depth: Depth): void {
     if (this.#state === 'released') return;
     const standing = this.#continuity.standing(depth);
     if (standing !== 'same') this.#judge(standing);

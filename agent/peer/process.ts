@@ -52,7 +52,7 @@ export class Instances {
   constructor(watch: ExitWatch, clock: Clock) {
     this.#watch = watch;
     this.#clock = clock;
-    this.#looks = new Looks(this.#byPid, clock);
+    this.#looks = new Looks(this.#byPid, clock, () => watch.events.reason === '');
     this.#unfollow = watch.events.follow({
       changed: (pid) => this.#byPid.get(pid)?.look('quick'),
       lost: () => this.#looks.all(),

@@ -6,14 +6,12 @@ import { processKey } from '../ledger/state.ts';
 export interface Bar {
   readonly instance: { readonly pid: number; readonly startTime: string };
   readonly entry: string;
-  /** Of a bar that this very agent set; the ledger's state does not have it. */
-  readonly spiffeId?: string;
+  readonly spiffeId: string;
 }
 
 /** Who was revoked by hand is not given the same again until it is allowed or starts anew. */
 export class Bars {
   readonly #ledger: Pick<IssuanceLedger, 'state' | 'note'>;
-  readonly #spiffeIds = new Map<string, string>();
 
   constructor(ledger: Pick<IssuanceLedger, 'state' | 'note'>) {
     this.#ledger = ledger;
@@ -27,7 +25,6 @@ export class Bars {
   /** Keeps the process of a lease from being given the same again, for the operator's reason. */
   bar({ bootId, entry, instance, spiffeId }: LiveLease, reason: string): void {
     const { pid, start_time } = instance;
-    this.#spiffeIds.set(entry, spiffeId);
     if (this.#isBarred(processKey(bootId, pid, start_time), entry)) return;
     this.#ledger.note({ type: 'reissue.barred', pid, start_time, entry, spiffe_id: spiffeId, reason });
   }
@@ -46,9 +43,8 @@ export class Bars {
     // Collected first: what is noted changes what is gone through.
     for (const [key, entries] of [...this.#ledger.state.barred].map(([each, of]) => [each, [...of]] as const)) {
       const instance = processOf(key);
-      const meant = entries.filter((entry) => isMeant({ instance, entry, ...this.#spiffeIdOf(entry) }));
-      for (const entry of meant) {
-        const spiffe_id = this.#spiffeIds.get(entry) ?? '';
+      const meant = entries.filter(([entry, spiffeId]) => isMeant({ instance, entry, spiffeId }));
+      for (const [entry, spiffe_id] of meant) {
         const { pid, startTime: start_time } = instance;
         this.#ledger.note({ type: 'reissue.allowed', pid, start_time, entry, spiffe_id, reason });
       }
@@ -59,11 +55,6 @@ export class Bars {
 
   #isBarred(key: string, entryId: string): boolean {
     return this.#ledger.state.barred.get(key)?.has(entryId) === true;
-  }
-
-  #spiffeIdOf(entry: string): { readonly spiffeId?: string } {
-    const spiffeId = this.#spiffeIds.get(entry);
-    return spiffeId === undefined ? {} : { spiffeId };
   }
 }
 

@@ -31,15 +31,10 @@ export interface RevocationsParts {
   readonly revoked: () => void;
 }
 
-interface Certificate extends OutstandingCertificate {
-  /** Milliseconds since the epoch. */
-  readonly issuedAt?: number;
-}
-
 interface What {
   readonly reason: RevocationReason;
   readonly cause: string;
-  readonly certificates: readonly Certificate[];
+  readonly certificates: readonly OutstandingCertificate[];
   readonly tokens: readonly OutstandingToken[];
 }
 
@@ -109,7 +104,7 @@ export class Revocations {
     return this.#parts.ledger.state.revokedTokens.get(jti)?.reason;
   }
 
-  #outstanding({ certificates }: LiveLease): readonly Certificate[] {
+  #outstanding({ certificates }: LiveLease): readonly OutstandingCertificate[] {
     const revoked = this.#parts.ledger.state.revokedCertificates;
     return this.#unexpired(certificates).filter(({ serial }) => !revoked.has(serial));
   }
@@ -123,7 +118,7 @@ export class Revocations {
     if (certificates.length + tokens.length === 0) return;
     const { clock, ledger, lists, lifetimes, revoked } = this.#parts;
     const now = clock.now();
-    for (const { expiresAt, issuedAt = now, issuer, serial } of certificates) {
+    for (const { expiresAt, issuedAt, issuer, serial } of certificates) {
       const age = Math.max(0, issuedAt - lease.openedAt);
       lists.add({ serial, issuer, expiresAt, revokedAt: now, reason }, lifetimes.listed(lease.entry, age, how));
     }
@@ -195,7 +190,7 @@ function isDeath(reason: LeaseEndReason): boolean {
   }
 }
 
-function certificateRecord({ expiresAt, issuer, serial }: Certificate): SvidRevoked['certificates'][number] {
+function certificateRecord({ expiresAt, issuer, serial }: OutstandingCertificate): SvidRevoked['certificates'][number] {
   return { serial, issuer, expires_at: new Date(expiresAt).toISOString() };
 }
 

@@ -145,7 +145,7 @@ describe('a checkpoint', () => {
         { id: 'lease-b', certificates: [{ serial: 'serial-b' }] },
       ],
       revoked_tokens: [{ jti: 'jti-a', decision: 'decision-a' }],
-      barred: [{ process: `${BOOT}/4711/8814`, entries: ['payments'] }],
+      barred: [{ process: `${BOOT}/4711/8814`, entries: { payments: 'spiffe://example.org/payments' } }],
       crl_numbers_reserved: 40,
     });
   });

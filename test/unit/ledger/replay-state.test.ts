@@ -52,7 +52,7 @@ describe('the state', () => {
     const state = stateAfter(bar(1, 'reissue.barred'), bar(1, 'reissue.barred', 'mail'), bar(2, 'reissue.barred'));
     state.apply(bar(2, 'reissue.allowed'), { time: clock.now(), bootId: BOOT });
     state.apply(bar(1, 'reissue.allowed', 'mail'), { time: clock.now(), bootId: BOOT });
-    expect(state.barred).toEqual(new Map([[`${BOOT}/1/1`, new Set(['payments'])]]));
+    expect(state.barred).toEqual(new Map([[`${BOOT}/1/1`, new Map([['payments', 'spiffe://example.org/x']])]]));
     const started = {
       type: 'agent.started',
       version: '1',

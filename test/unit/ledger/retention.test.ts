@@ -54,7 +54,7 @@ describe('what is kept', () => {
   });
 
   test('is not washed away by uses', async () => {
-    const ledger = await world.open({ segmentSize: 2048, maxSize: 24_000 });
+    const ledger = await world.open({ segmentSize: 2048, maxSize: 40_000 });
     for (let index = 0; index < 8; index += 1) await ledger.append(issued(String(index), world.clock));
     await ledger.settled();
     const before = world.records().length;

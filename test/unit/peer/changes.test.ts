@@ -283,6 +283,8 @@ describe('a process that becomes something else', () => {
   test('is not one that has become a zombie which nobody reaps: it is over', async () => {
     const shell = await processes.run('/bin/sh', ['-c', 'sleep 600 & echo $!; exec sleep 600']);
     const pid = Number(await shell.line());
+    // A shell would reap it.
+    await until(() => readFileSync(`/proc/${shell.pid}/comm`, 'utf8') === 'sleep\n', 'the parent is another program');
     const instance = instanceOf(pid);
     const ended = endOf(instance);
     process.kill(pid, 'SIGKILL');

@@ -62,6 +62,8 @@ describe('the exit watch', () => {
 
   test('closes once and for all, with its thread and descriptors', async () => {
     const own = new ExitWatch();
+    // Their threads have opened by then what they open for themselves.
+    await until(() => [own, watch].every(({ events }) => !events.reason.endsWith('yet')), 'the threads run');
     const open = descriptors(/eventpoll|eventfd/);
     const sleeper = await processes.sleeper();
     const pidfd = openPidfd(sleeper.pid);

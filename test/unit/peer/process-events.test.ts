@@ -101,6 +101,20 @@ describe.skipIf(!answers)(`the process connector (${answers ? 'answers here' : c
     expect(await ended).toBe('changed-ids');
   });
 
+  test.skipIf(!isRoot || !existsSync('/usr/bin/perl'))(
+    'tells of no namespace: looks go on for these (needs root and perl)',
+    async () => {
+      const script = new URL('../../support/chameleon.pl', import.meta.url);
+      const peer = await processes.run('/usr/bin/perl', [script.pathname]);
+      expect(await peer.line()).toBe('on');
+      const instance = instanceOf(peer.pid);
+      expect(await peer.tell(`syscall ${process.arch === 'arm64' ? 97 : 272} 67108864`)).toBe('done');
+      expect(instance.end).toBeUndefined();
+      clock.advance(500);
+      expect(instance.end).toBe('changed-namespace');
+    },
+  );
+
   test('tells on after a storm of programs that nobody holds', async () => {
     const shell = await processes.run('/bin/sh', ['-c', 'read x; exec sleep 600']);
     const instance = instanceOf(shell.pid);
