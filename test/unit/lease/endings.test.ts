@@ -71,9 +71,9 @@ describe('what is issued', () => {
   it('for a process that dies before it is delivered is revoked, and delivered to nobody', async () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
-    const { append } = world.ledger;
+    const append = world.ledger.append.bind(world.ledger);
     world.ledger.append = async (event) => {
-      const written = append.call(world.ledger, event);
+      const written = append(event);
       instance.finish('exited');
       await written;
     };
@@ -89,7 +89,7 @@ describe('what is issued', () => {
   it('for a process that died before it was recorded was never issued', async () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();
-    const { issueX509 } = world.authority;
+    const issueX509 = world.authority.issueX509.bind(world.authority);
     Object.assign(world.authority, {
       issueX509: async (...args: Parameters<typeof issueX509>) => {
         const signed = await issueX509(...args);

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { differenceFrom, type NotAdopted, type RecordedInstance } from '../../../agent/peer/adoption.ts';
 import { ExitWatch } from '../../../agent/peer/exit-watch.ts';
@@ -93,6 +93,8 @@ describe('an instance of an earlier run', () => {
   test('is gone with its process, reaped or not', async () => {
     const shell = await processes.run('/bin/sh', ['-c', 'sleep 600 & echo $!; exec sleep 600']);
     const zombie = Number(await shell.line());
+    const runsSleep = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n';
+    await until(() => runsSleep(shell.pid) && runsSleep(zombie), 'both are what they stay');
     const records = [recordOf(instanceOf(shell.pid)), recordOf(instanceOf(zombie))] as const;
     restart();
     process.kill(zombie, 'SIGKILL');
