@@ -22,6 +22,7 @@ import { Leases } from './lease/leases.ts';
 import { Operator } from './lease/operator.ts';
 import { Validation } from './lease/validation.ts';
 import { Ledger } from './ledger/ledger.ts';
+import { headText } from './ledger/record.ts';
 import type { Caller } from './peer/callers.ts';
 import { strongestProof } from './peer/credentials.ts';
 import { ExitWatch } from './peer/exit-watch.ts';
@@ -255,7 +256,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     data_dir: config.dataDir,
     proof,
     entries: entries.latest.value?.entries.length ?? 0,
-    ledger_head: ledger.status().head,
+    ledger_head: headText(ledger.head),
     config_digest: config.digest,
     entries_digest: entries.latest.value?.digest ?? '',
   });
@@ -269,7 +270,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     adminListener.close();
     await Promise.all([following, api.drain(DRAIN_MS), operators.drain(DRAIN_MS)]);
     await running.disposeAsync();
-    log.info('agent.stopped', 'all streams have ended, all keys are dropped');
+    log.info('agent.stopped', 'all streams have ended, all keys are dropped', { ledger_head: headText(ledger.head) });
   };
   return {
     reload,

@@ -50,6 +50,8 @@ export function sentenceOf(event: AnyRecord): string {
       return issuedText(event);
     case 'svid.refused':
       return refusedText(event);
+    case 'caller.refused':
+      return `asked for ${event.kind === 'x509' ? 'a certificate' : 'a token'}: ${event.reason}${repeatedText(event)}`;
     case 'svid.revoked':
       return revokedText(event);
     case 'svid.validated':
@@ -110,7 +112,11 @@ function issuedText(event: SvidIssued): string {
 
 function refusedText(event: SvidRefused): string {
   const asked = event.lifetime_asked > 0 ? ` for ${formatDuration(event.lifetime_asked)}` : '';
-  return `${subjectOf(event)} refused${asked}: ${event.reason} (rule ${event.rule}; decision ${event.decision})`;
+  return `${subjectOf(event)} refused${asked}: ${event.reason} (rule ${event.rule}; decision ${event.decision})${repeatedText(event)}`;
+}
+
+function repeatedText({ repeated }: { readonly repeated?: number }): string {
+  return repeated === undefined ? '' : `; ${repeated} times since the record before`;
 }
 
 /** `certificate 4d01`, `token j1 for ledger, mail`. What was refused has no number. */

@@ -5,6 +5,7 @@ import type { Audiences } from '../kernel/audience.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
+import type { SvidKind } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { IssueRequest, Occasion, Refusal } from '../policy/grant.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -12,7 +13,7 @@ import type { Revocation } from '../revocation/revocation.ts';
 import type { LeafKeyType } from '../svid/leaf-key.ts';
 import { generateLeafKey } from '../svid/leaf-key.ts';
 import type { Lease } from './lease.ts';
-import { issuedRecord, refusedRecord } from './record.ts';
+import { issuedRecord, refusedRecord, strangerRecord } from './record.ts';
 import { Refused } from './refused.ts';
 import type { JwtSvid, X509Svid } from './svid.ts';
 
@@ -62,6 +63,12 @@ export class Issuer {
   /** Records the refusals that are held back. */
   close(): void {
     this.#refused.close();
+  }
+
+  /** Records that a process has asked for what no entry entitles it to. */
+  refuseStranger(attested: Attested, kind: SvidKind): void {
+    this.counts.refused += 1;
+    this.#refused.record(attested.instance.key, strangerRecord(attested, kind));
   }
 
   /**

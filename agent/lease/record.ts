@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import type { Attested } from '../attest/attestor.ts';
-import type { InstanceRecord, SvidIssued, SvidRefused } from '../ledger/event.ts';
+import type { CallerRefused, InstanceRecord, SvidIssued, SvidKind, SvidRefused } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Grant, IssueRequest, Refusal } from '../policy/grant.ts';
 import type { Entry } from '../registry/entry.ts';
@@ -52,10 +53,22 @@ export function issuedRecord(request: IssueRequest, grant: Grant, lease: Lease, 
 export function refusedRecord(request: IssueRequest, refusal: Refusal, lease: Lease): SvidRefused {
   return {
     type: 'svid.refused',
-    ...(lease.decisionId !== undefined && { lease: lease.id }),
+    lease: lease.id,
     ...asked(request, refusal, lease),
     rule: refusal.rule,
     reason: refusal.message,
+  };
+}
+
+/** The record of a process that no entry entitles to anything. */
+export function strangerRecord({ instance, selectors }: Attested, kind: SvidKind): CallerRefused {
+  return {
+    type: 'caller.refused',
+    decision: randomUUID(),
+    kind,
+    instance: instanceRecordOf(instance),
+    selectors: selectorsOf(selectors),
+    reason: 'no entry matches the process',
   };
 }
 

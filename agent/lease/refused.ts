@@ -1,5 +1,5 @@
 import type { Alarm, Clock } from '../kernel/clock.ts';
-import type { SvidRefused } from '../ledger/event.ts';
+import type { Refusal } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 
 // A process that is refused asks again, as fast as it likes: it must not push what is worth keeping out of the ledger.
@@ -7,7 +7,7 @@ const QUIET_MS = 10_000;
 
 interface Held {
   readonly alarm: Alarm;
-  newest: SvidRefused | undefined;
+  newest: Refusal | undefined;
   count: number;
 }
 
@@ -23,8 +23,9 @@ export class Refused {
   }
 
   /** @param process the instance's key */
-  record(process: string, event: SvidRefused): void {
-    const key = [process, event.entry, event.kind, event.rule].join(' ');
+  record(process: string, event: Refusal): void {
+    const about = event.type === 'svid.refused' ? [event.entry, event.rule] : [];
+    const key = [process, event.kind, ...about].join(' ');
     const held = this.#held.get(key);
     if (held === undefined) {
       this.#ledger.refuse(event);

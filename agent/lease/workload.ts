@@ -4,6 +4,7 @@ import { isMayflyError, MayflyError } from '../kernel/errors.ts';
 import { Latest } from '../kernel/latest.ts';
 import { OneAtATime } from '../kernel/one-at-a-time.ts';
 import type { SpiffeId } from '../kernel/spiffe-id.ts';
+import type { SvidKind } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
@@ -110,7 +111,7 @@ export class Workload {
     this.#calls += 1;
     this.#x509Followers += 1;
     try {
-      const entitled = await this.#entitle();
+      const entitled = await this.#entitleTo('x509');
       await this.refresh();
       // What came to nothing may have been overtaken: by an entry that changed while its certificate was being signed.
       if (this.#updates.x509.value === undefined) await this.#refreshing.next;
@@ -190,7 +191,7 @@ export class Workload {
   async jwt(audiences: Audiences, spiffeId: SpiffeId | undefined): Promise<readonly Delivered<JwtSvid>[]> {
     this.#calls += 1;
     try {
-      const entitled = await this.#entitle();
+      const entitled = await this.#entitleTo('jwt');
       const wanted = wantedEntries(entitled, spiffeId);
       if (wanted.length === 0) {
         throw new MayflyError('NO_IDENTITY', `process ${this.instance.pid} has no identity ${spiffeId ?? ''}`);
@@ -204,6 +205,19 @@ export class Workload {
       return svids;
     } finally {
       this.#leave();
+    }
+  }
+
+  /** {@link #entitle} for what is to be issued: that it is refused to a stranger is a decision, and recorded. */
+  async #entitleTo(kind: SvidKind): Promise<Entitled> {
+    try {
+      return await this.#entitle();
+    } catch (error) {
+      const attested = this.#parts.entitlement.attested(this.instance);
+      if (isMayflyError(error, 'NO_IDENTITY') && attested !== undefined) {
+        this.#parts.issuer.refuseStranger(attested, kind);
+      }
+      throw error;
     }
   }
 

@@ -61,14 +61,29 @@ export interface SvidIssued extends Asked {
 /** An SVID was refused. */
 export interface SvidRefused extends Asked {
   readonly type: 'svid.refused';
-  /** Absent where none was opened. */
-  readonly lease?: string;
+  readonly lease: string;
   readonly rule: string;
   /** A sentence. */
   readonly reason: string;
   /** How often the same was refused to the same process since the record before: it takes one for each ten seconds. */
   readonly repeated?: number;
 }
+
+/** A process asked for an identity, and no entry entitles it to one. */
+export interface CallerRefused {
+  readonly type: 'caller.refused';
+  readonly decision: string;
+  readonly kind: SvidKind;
+  readonly instance: InstanceRecord;
+  readonly selectors: readonly string[];
+  /** A sentence. */
+  readonly reason: string;
+  /** As of {@link SvidRefused}. */
+  readonly repeated?: number;
+}
+
+/** A decision not to issue anything. */
+export type Refusal = SvidRefused | CallerRefused;
 
 /** Why a lease ended: the process, the registry, the policy, an operator, or what a new start found. */
 export type LeaseEndReason =
@@ -205,6 +220,7 @@ export interface LedgerRecovered {
 export type LedgerEvent =
   | SvidIssued
   | SvidRefused
+  | CallerRefused
   | LeaseEnded
   | SvidRevoked
   | LeaseAdopted

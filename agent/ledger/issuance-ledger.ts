@@ -1,8 +1,8 @@
-import type { LedgerEvent, SvidIssued, SvidRefused, UseEvent } from './event.ts';
+import type { LedgerEvent, Refusal, SvidIssued, UseEvent } from './event.ts';
 import type { LedgerState } from './state.ts';
 
 /** What has happened already when it is recorded. */
-export type NotedEvent = Exclude<LedgerEvent, SvidIssued | SvidRefused>;
+export type NotedEvent = Exclude<LedgerEvent, SvidIssued | Refusal>;
 
 /** The ledger as those see it who decide. */
 export interface IssuanceLedger {
@@ -19,7 +19,7 @@ export interface IssuanceLedger {
   /** Records what has happened already and waits for nobody: it takes effect in the {@link state} at once, whatever the disk does. */
   note(event: NotedEvent): void;
   /** Records a refusal. While there is no room refusals are counted and not kept. */
-  refuse(event: SvidRefused): void;
+  refuse(event: Refusal): void;
   /** Records a use, in the stream of uses. It waits for nobody, and is left out when too many wait already. */
   use(event: UseEvent): void;
 }

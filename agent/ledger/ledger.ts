@@ -3,7 +3,7 @@ import type { Alarm } from '../kernel/clock.ts';
 import { asError, MayflyError } from '../kernel/errors.ts';
 import type { Body } from './chain.ts';
 import { anchorOf, checkpointOf } from './checkpoint.ts';
-import type { LedgerEvent, SvidIssued, SvidRefused, UseEvent } from './event.ts';
+import type { LedgerEvent, Refusal, SvidIssued, UseEvent } from './event.ts';
 import { Followers } from './followers.ts';
 import type { IssuanceLedger, NotedEvent } from './issuance-ledger.ts';
 import type { LedgerFiles } from './ledger-files.ts';
@@ -140,7 +140,7 @@ export class Ledger implements IssuanceLedger {
     this.#issuance.journal.note(event, this.#apply(event));
   }
 
-  refuse(event: SvidRefused): void {
+  refuse(event: Refusal): void {
     if (!this.#issuance.journal.offer(event, this.#apply(event))) this.#lost.refusals += 1;
   }
 
@@ -259,8 +259,17 @@ export class Ledger implements IssuanceLedger {
     for (const [index, line] of lines.entries()) {
       const time = CHECKPOINT_END.exec(line.slice(-CHECKPOINT_END_LENGTH))?.[1];
       if (time === undefined) this.#followers.tell(line);
-      else this.#checkpoint = { seq: before + index + 1, time: Date.parse(time) };
+      else this.#checkpointed(before + index + 1, time);
     }
+  }
+
+  #checkpointed(seq: number, time: string): void {
+    this.#checkpoint = { seq, time: Date.parse(time) };
+    // What an auditor keeps elsewhere, for a log that goes elsewhere.
+    this.#parts.log.info('ledger.checkpoint', `the ledger's state was written down and signed as record ${seq}`, {
+      head: headText(this.head),
+      key: this.#found.key.thumbprint,
+    });
   }
 
   /** Expiry, and what was left out, a few times a minute. */

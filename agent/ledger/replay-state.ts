@@ -70,6 +70,7 @@ export class ReplayState implements LedgerState {
       case 'agent.started':
         return this.#started(at);
       case 'svid.refused':
+      case 'caller.refused':
       case 'entries.changed':
       case 'policy.changed':
       case 'agent.stopped':

@@ -52,6 +52,11 @@ export class Entitlement {
     return entitled;
   }
 
+  /** What was found true of a process a moment ago, whether an entry matches or not. */
+  attested(instance: ProcessInstance): Attested | undefined {
+    return this.#attesting.current(instance);
+  }
+
   /** When the next of all entries expires after `now`. */
   nextExpiry(now: number): number | undefined {
     return this.#entries.value?.nextExpiry(now);

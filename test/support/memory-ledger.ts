@@ -1,6 +1,6 @@
 import type { Clock } from '../../agent/kernel/clock.ts';
 import { MayflyError } from '../../agent/kernel/errors.ts';
-import type { LedgerEvent, SvidIssued, SvidRefused, UseEvent } from '../../agent/ledger/event.ts';
+import type { LedgerEvent, Refusal, SvidIssued, UseEvent } from '../../agent/ledger/event.ts';
 import type { IssuanceLedger, NotedEvent } from '../../agent/ledger/issuance-ledger.ts';
 import { ReplayState } from '../../agent/ledger/replay-state.ts';
 
@@ -44,7 +44,7 @@ export class MemoryLedger implements IssuanceLedger {
     this.events.push(event);
   }
 
-  refuse(event: SvidRefused): void {
+  refuse(event: Refusal): void {
     if (this.full) this.lost += 1;
     else this.events.push(event);
   }

@@ -106,6 +106,26 @@ describe('what is issued', () => {
   });
 });
 
+it('what no entry entitles a process to is refused, and recorded as often as it is worth', async () => {
+  world = leaseWorld([entryOf('web')]);
+  const stranger = livingInstance(4711);
+  for (let call = 0; call < 3; call += 1) {
+    const stream = follow((signal) => identitiesOf(world.leases.of(stranger), signal));
+    expect(await stream.ended).toMatchObject({ code: 'NO_IDENTITY' });
+  }
+  await expect(world.leases.of(stranger).jwt(A, undefined)).rejects.toMatchObject({ code: 'NO_IDENTITY' });
+  const refusals = () => world.ledger.of('caller.refused');
+  expect(refusals()).toMatchObject([
+    { kind: 'x509', instance: { pid: stranger.pid, uid: 4711 }, selectors: ['unix:uid:4711'] },
+    { kind: 'jwt', instance: { pid: stranger.pid } },
+  ]);
+  await world.clock.elapse(10_000);
+  expect(refusals().at(-1)).toMatchObject({ kind: 'x509', repeated: 2 });
+  await world.clock.elapse(10_000);
+  expect(refusals()).toHaveLength(3);
+  expect(world.minted).toEqual([]);
+});
+
 describe('the end of a lease', () => {
   it.each([
     ['exited', 'cessationOfOperation'],

@@ -9,6 +9,7 @@ function refusal(entry: string, decision: string): SvidRefused {
     type: 'svid.refused',
     decision,
     kind: 'x509',
+    lease: 'lease',
     occasion: 'first',
     instance: { pid: 7, start_time: '1', uid: 0, gid: 0 },
     selectors: [],

@@ -126,6 +126,7 @@ describe('a disk without room', () => {
       { type: 'svid.issued', lease: 'lease-f' },
     ]);
     expect(world.log.events.filter((event) => event.startsWith('ledger.'))).toEqual([
+      'ledger.checkpoint',
       'ledger.full',
       'ledger.recovered',
     ]);

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { differenceFrom, type NotAdopted, type RecordedInstance } from '../../../agent/peer/adoption.ts';
 import { ExitWatch } from '../../../agent/peer/exit-watch.ts';
 import type { InstanceFacts, ProcessInstance } from '../../../agent/peer/instance.ts';

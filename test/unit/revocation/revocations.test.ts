@@ -272,7 +272,7 @@ function replay(ledger: MemoryLedger, kept = ledger.events.length): MemoryLedger
   const restored = new MemoryLedger(world.clock, BOOT_ID);
   for (const event of ledger.events.slice(0, kept)) {
     if ('lifetime_given' in event) void restored.append(event);
-    else if (event.type !== 'svid.refused') restored.note(event);
+    else if (event.type !== 'svid.refused' && event.type !== 'caller.refused') restored.note(event);
   }
   return restored;
 }
