@@ -9,6 +9,11 @@ import { createEpoll, createEventfd, Epoll } from './system/epoll.ts';
 
 const STOP = 0;
 const CONNECTOR = 1;
+// How far the thread is, as it says itself.
+const STARTING = 0;
+const RUNNING = 1;
+// Far above what it takes.
+const LONGEST_WAIT_MS = 1000;
 
 /**
  * Tells when processes exit. One thread waits for all of them, and tells of many at once; the same thread waits for what the process
@@ -24,6 +29,7 @@ export class ExitWatch {
   readonly #worker: Worker;
   #lastToken = CONNECTOR;
   #closed: Promise<void> | undefined;
+  readonly #state = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   readonly #stop = () => void writeSync(this.#wake, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
 
   /** @param connector whether to ask the process connector; nothing is told of changes otherwise */
@@ -33,6 +39,7 @@ export class ExitWatch {
     const workerData: ExitWorkerData = {
       epoll: this.#epoll.descriptor,
       stop: STOP,
+      state: this.#state,
       connector: connector === 'asked' ? CONNECTOR : undefined,
     };
     this.#worker = new Worker(new URL('exit-worker.ts', import.meta.url), {
@@ -52,7 +59,7 @@ export class ExitWatch {
     });
     // Last: a listener for messages would keep the program running again.
     this.#worker.unref();
-    process.on('exit', this.#stop);
+    process.on('exit', this.#stopAndWait);
   }
 
   /** How many processes are waited for. */
@@ -84,6 +91,15 @@ export class ExitWatch {
     return this.#closed;
   }
 
+  /**
+   * For an exit that nobody could wait for: Node would end the thread where it is, and a thread that is ended while it loads native code
+   * takes the whole program down with SIGABRT.
+   */
+  readonly #stopAndWait = () => {
+    this.#stop();
+    for (const state of [STARTING, RUNNING]) Atomics.wait(this.#state, 0, state, LONGEST_WAIT_MS);
+  };
+
   #told(message: ExitWorkerMessage): void {
     switch (message.kind) {
       case 'exits':
@@ -103,7 +119,7 @@ export class ExitWatch {
 
   async #close(): Promise<void> {
     this.#watched.clear();
-    process.off('exit', this.#stop);
+    process.off('exit', this.#stopAndWait);
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     this.#worker.once('exit', () => resolve());
     // It ended before its time: that was thrown, and is thrown by nobody here.

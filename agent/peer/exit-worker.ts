@@ -7,6 +7,8 @@ export interface ExitWorkerData {
   readonly epoll: number;
   /** The token that means: stop. */
   readonly stop: number;
+  /** How far this thread is, where the main thread may wait for it: 0 starting, 1 running, 2 ended. */
+  readonly state: Int32Array<SharedArrayBuffer>;
   /** The token of the process connector, or `undefined` when it is not to be used. */
   readonly connector: number | undefined;
 }
@@ -23,7 +25,8 @@ const WAIT_MS = 200;
 // Changes are gathered for so long after the last that were told: a build starts a thousand programs a second, and none is held.
 const GATHER_MS = 10;
 
-const { epoll: descriptor, stop, connector: token } = workerData as ExitWorkerData;
+const { epoll: descriptor, stop, connector: token, state } = workerData as ExitWorkerData;
+reached(1);
 const epoll = new Epoll(descriptor);
 let connector = token === undefined ? undefined : connect(token);
 let gathering = false;
@@ -37,6 +40,7 @@ for (;;) {
   if (gathering) tellChanges();
 }
 connector?.close();
+reached(2);
 
 function connect(token: number): ProcessConnector | undefined {
   const opened = ProcessConnector.open();
@@ -56,6 +60,11 @@ function tellChanges(): void {
     connector = undefined;
     post({ kind: 'connector', reason: `the process connector has failed: ${String(error)}` });
   }
+}
+
+function reached(how: 1 | 2): void {
+  Atomics.store(state, 0, how);
+  Atomics.notify(state, 0);
 }
 
 function post(message: ExitWorkerMessage): void {

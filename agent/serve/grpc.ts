@@ -15,6 +15,7 @@ import { CallFailures, CLIENT_GONE } from './call-failures.ts';
 import type { Encode } from './codec.ts';
 import { encoderOf, methodDefinition } from './codec.ts';
 import type { Call, CallerSource, Handlers } from './handlers.ts';
+import { SecretMessage, UnsentSecrets } from './secret-message.ts';
 import type { CallStatus } from './status.ts';
 
 // The erased forms with which calls are dispatched; `Handlers` has checked the shapes where a service is added.
@@ -56,6 +57,7 @@ export class GrpcServer<Caller> {
   readonly #failures: CallFailures;
   readonly #calls = new Set<UnderWay<Caller>>();
   readonly #sockets = new Map<Socket, Promise<void>>();
+  readonly #unsent = new UnsentSecrets();
   #drained: Promise<void> | undefined;
 
   constructor(callers: CallerSource<Caller>, limits: GrpcLimits, log: Log) {
@@ -83,8 +85,11 @@ export class GrpcServer<Caller> {
     }
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#sockets.set(socket, promise);
+    // Of a socket that is closed Node no longer tells it.
+    const peer = socket.remoteAddress ?? '';
     socket.once('close', () => {
       this.#sockets.delete(socket);
+      this.#unsent.closed(peer);
       resolve();
     });
     this.#injector.injectConnection(socket);
@@ -158,8 +163,13 @@ export class GrpcServer<Caller> {
       const pump = async () => {
         try {
           for await (const message of handler(bidi ? requestsOf(call) : call.request, under.call)) {
-            if (signal.aborted) break;
-            await written(call, encode(message), signal);
+            if (signal.aborted) {
+              if (message instanceof SecretMessage) message[Symbol.dispose]();
+              break;
+            }
+            await (message instanceof SecretMessage
+              ? this.#writeSecret(call, message, signal)
+              : written(call, encode(message), signal));
             under.serve();
           }
           // A handler returns when its signal aborts; why it did is the call's status.
@@ -172,6 +182,16 @@ export class GrpcServer<Caller> {
       };
       void pump();
     };
+  }
+
+  async #writeSecret(
+    call: ServerWritableStream<unknown, unknown>,
+    message: SecretMessage,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const peer = call.getPeer();
+    this.#unsent.add(peer, message);
+    await written(call, message.bytes, signal, () => this.#unsent.sent(peer, message));
   }
 
   /** What every call passes first: its caller is known and alive, and has not too many calls under way. */
@@ -223,8 +243,18 @@ function requestsOf(call: unknown): AsyncIterable<unknown> {
   return (call as Readable).iterator({ destroyOnReturn: false });
 }
 
-/** Resolves when HTTP/2 has taken the message, which is when the client reads: a stream has one update under way at most. */
-function written(call: ServerWritableStream<unknown, unknown>, message: unknown, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves when HTTP/2 has written the message, which is when the client reads: a stream has one update under way at most. Or when the
+ * call is aborted, which the message may outlive.
+ *
+ * @param sent called when it was written, also after an abort; never when the connection breaks first
+ */
+function written(
+  call: ServerWritableStream<unknown, unknown>,
+  message: unknown,
+  signal: AbortSignal,
+  sent: () => void = () => {},
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const settle = () => {
     signal.removeEventListener('abort', settle);
@@ -232,6 +262,9 @@ function written(call: ServerWritableStream<unknown, unknown>, message: unknown,
   };
   // grpc-js never calls back for a call that was cancelled.
   signal.addEventListener('abort', settle);
-  call.write(message, settle);
+  call.write(message, () => {
+    sent();
+    settle();
+  });
   return promise;
 }

@@ -1,5 +1,6 @@
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { Metadata } from '@grpc/grpc-js';
+import type { SecretMessage } from './secret-message.ts';
 
 /** Leads from what gRPC knows of a connection to who opened it. */
 export interface CallerSource<Caller> {
@@ -20,8 +21,11 @@ export interface Call<Caller> {
   readonly signal: AbortSignal;
 }
 
-/** A message to be sent: a shape to be encoded, or one encoded already, so that a thousand streams share one encoding. */
-export type Outgoing<M extends DescMessage> = MessageInitShape<M> | Uint8Array;
+/**
+ * A message to be sent: a shape to be encoded, or one encoded already, so that a thousand streams share one encoding. One with a secret
+ * in it is wiped when it has been sent.
+ */
+export type Outgoing<M extends DescMessage> = MessageInitShape<M> | Uint8Array | SecretMessage;
 
 type Handler<M extends DescMethod, Caller> = M['methodKind'] extends 'unary'
   ? (request: MessageShape<M['input']>, call: Call<Caller>) => Outgoing<M['output']> | Promise<Outgoing<M['output']>>

@@ -18,9 +18,33 @@ export class SecretMessage implements Disposable {
     });
   }
 
-  /** Overwrites the message where it was encoded and where it was framed: when HTTP/2 has written it, or never will. */
+  /**
+   * Overwrites the message where it was encoded and where it was framed. Not before HTTP/2 has written it: a client that reads late, or
+   * is told the end of its stream meanwhile, would be sent zeros.
+   */
   [Symbol.dispose](): void {
     this.bytes.fill(0);
     this.#framed?.fill(0);
+  }
+}
+
+/** Messages that are being sent, by connection: each is wiped when it was written, and at the latest when its connection is closed. */
+export class UnsentSecrets {
+  readonly #byPeer = new Map<string, Set<SecretMessage>>();
+
+  add(peer: string, message: SecretMessage): void {
+    const messages = this.#byPeer.get(peer) ?? new Set();
+    this.#byPeer.set(peer, messages.add(message));
+  }
+
+  sent(peer: string, message: SecretMessage): void {
+    message[Symbol.dispose]();
+    const messages = this.#byPeer.get(peer);
+    if (messages?.delete(message) === true && messages.size === 0) this.#byPeer.delete(peer);
+  }
+
+  closed(peer: string): void {
+    for (const message of this.#byPeer.get(peer) ?? []) message[Symbol.dispose]();
+    this.#byPeer.delete(peer);
   }
 }

@@ -37,9 +37,7 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
         // A key that is gone belongs to an update which another has already overtaken, or to a stream about to end.
         if (update.svids.some(({ svid }) => svid.privateKey.destroyed)) continue;
         if (!changed(identitiesDigest(update), lists)) continue;
-        // Wiped when HTTP/2 has written it, or nobody will.
-        using message = x509Message(update, lists);
-        yield message.bytes;
+        yield x509Message(update, lists);
         workload.delivered(update.svids);
         subscriber.tell({ serials: update.svids.map(({ svid }) => svid.serial), lists: lists.number });
       }
