@@ -298,6 +298,7 @@ function policyRules({ defaults, policy }: Config): PolicyRules {
     maxX509SvidTtl: policy.maxX509SvidTtl,
     maxJwtSvidTtl: policy.maxJwtSvidTtl,
     maxAudiences: policy.maxAudiences,
+    maxTokens: policy.maxTokens,
   };
 }
 

@@ -17,7 +17,7 @@ export function revocationRows(revocation: Revocation | undefined, now: number):
     ['revocation', `lists are ${givenOut ? '' : 'NOT '}given out${reason === '' ? '' : `: ${reason}`}`],
     [
       '',
-      `${certificates} certificates and ${tokens} tokens revoked${barred === 0 ? '' : `, ${barred} processes barred`}`,
+      `${counted(certificates, 'certificate')} and ${counted(tokens, 'token')} revoked${barred === 0 ? '' : `, ${counted(barred, 'process', 'processes')} barred`}`,
     ],
     ...lists.map((list): FieldRow => ['', listText(list, now)]),
     [
@@ -47,4 +47,8 @@ function lifetimeText({ age, deathsPerSecond, entryId, lifetime }: Lifetime): st
 
 function seconds(count: number): string {
   return `${Math.round(count * 10) / 10}s`;
+}
+
+function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
 }

@@ -121,6 +121,12 @@ const policy = mapping({
     'No JWT-SVID is valid for longer, whatever its entry says. At least `defaults.jwt_svid_ttl`.',
   ),
   max_audiences: key(count(1000), 16, 'reload', 'The most audiences of one JWT-SVID.'),
+  max_tokens: key(
+    count(10_000_000),
+    100_000,
+    'reload',
+    'The most JWT-SVIDs of one entry that one process may have at a time. Each is remembered until it expires, so that it can be revoked.',
+  ),
   require_owner: key(flag, false, 'reload', 'Whether an entry without `owner` is refused.'),
 });
 

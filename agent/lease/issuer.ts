@@ -138,6 +138,7 @@ export class Issuer {
       ...attested,
       entry,
       audiences,
+      outstanding: ledger.state.leases.get(lease.id)?.tokens.size ?? 0,
       occasion: 'on-demand' as const,
       now: clock.now(),
       signerExpiresAt: authority.signerExpiresAt('jwt'),

@@ -12,6 +12,8 @@ export interface PolicyRules {
   readonly maxJwtSvidTtl: number;
   /** Audiences that one token may be for. */
   readonly maxAudiences: number;
+  /** Unexpired tokens of one lease. */
+  readonly maxTokens: number;
 }
 
 interface Bound {
@@ -57,7 +59,13 @@ export class BuiltInPolicy implements Policy {
 
   #forbidden(request: IssueRequest): { rule: string; message: string } | undefined {
     if (request.kind === 'x509') return undefined;
-    const { entry, audiences } = request;
+    const { entry, audiences, outstanding } = request;
+    if (outstanding >= this.#rules.maxTokens) {
+      return {
+        rule: 'max_tokens',
+        message: `process ${request.instance.pid} has ${outstanding} tokens of entry ${entry.id} that have not expired; policy.max_tokens allows ${this.#rules.maxTokens}`,
+      };
+    }
     if (audiences.length > this.#rules.maxAudiences) {
       return {
         rule: 'max_audiences',

@@ -22,7 +22,12 @@ interface Request {
 /** Who wants what, when and why: all that a policy decides on. */
 export type IssueRequest =
   | (Request & { readonly kind: 'x509' })
-  | (Request & { readonly kind: 'jwt'; readonly audiences: Audiences });
+  | (Request & {
+      readonly kind: 'jwt';
+      readonly audiences: Audiences;
+      /** How many tokens of this entry the process has that have not expired. */
+      readonly outstanding: number;
+    });
 
 declare const granted: unique symbol;
 const grants = new WeakSet<object>();

@@ -137,6 +137,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     maxX509SvidTtl: 24 * HOUR,
     maxJwtSvidTtl: HOUR,
     maxAudiences: 16,
+    maxTokens: 1000,
   });
   const ledger = new MemoryLedger(clock, readBootId());
   const revocation = new Revocation({ authority, ledger, clock, log, ...REVOCATION });

@@ -24,7 +24,7 @@ export function x509Grant(wish: Wish): X509Grant {
 /** A grant of a token as a policy makes it, for the process that runs the test. */
 export function jwtGrant(wish: Wish): JwtGrant {
   const audiences = parseAudiences(wish.audiences ?? ['spiffe://example.org/reports']);
-  return grant({ ...requestOf(wish), kind: 'jwt', audiences }, termsOf(wish));
+  return grant({ ...requestOf(wish), kind: 'jwt', audiences, outstanding: 0 }, termsOf(wish));
 }
 
 /** An entry with everything set that has to be. */

@@ -125,6 +125,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     maxX509SvidTtl: 24 * HOUR,
     maxJwtSvidTtl: HOUR,
     maxAudiences: 4,
+    maxTokens: 100,
   });
   const ledger = new MemoryLedger(clock, BOOT_ID);
   const revocation = new Revocation({ authority, ledger, clock, log: silent, ...REVOCATION });

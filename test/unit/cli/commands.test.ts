@@ -505,7 +505,7 @@ describe('the admin socket’s commands', () => {
         '  ended          6 exited',
         '  renewals       1 failed',
         '  revocation     lists are given out: the authority signs for every issuing CA',
-        '                 2 certificates and 1 tokens revoked, 1 processes barred',
+        '                 2 certificates and 1 token revoked, 1 process barred',
         '                 list 3 of root ab: 0 certificates, 412 bytes',
         '                 list 9 of issuing-ca cd: 2 certificates, 1.5 KiB, next by 2026-01-01 00:00:00Z (expired AGE ago)',
         '                 1.9 KiB of 128 KiB; pushed 9 times, the last 0.4 ms after what it tells of',

@@ -60,7 +60,7 @@ describe('a configuration', () => {
       bundles: [],
       attestors: { unix: { path: true, sha256: false, maxHashSize: 256 * 1024 ** 2 } },
       defaults: { x509SvidTtl: HOUR, jwtSvidTtl: 300_000 },
-      policy: { maxX509SvidTtl: DAY, maxJwtSvidTtl: HOUR, maxAudiences: 16, requireOwner: false },
+      policy: { maxX509SvidTtl: DAY, maxJwtSvidTtl: HOUR, maxAudiences: 16, maxTokens: 100_000, requireOwner: false },
       revocation: {
         maxBytes: 128 * 1024,
         minX509SvidTtl: 10_000,

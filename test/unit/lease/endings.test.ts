@@ -68,6 +68,16 @@ describe('what is issued', () => {
     expect(world.ledger.of('svid.issued')).toHaveLength(1);
   });
 
+  it('is bounded in tokens for each process', async () => {
+    world = leaseWorld([entryOf('web')]);
+    const workload = world.leases.of(livingInstance());
+    for (let index = 0; index < 100; index += 1) await workload.jwt(parseAudiences([`a${index}`]), undefined);
+    await expect(workload.jwt(A, undefined)).rejects.toMatchObject({ code: 'POLICY_REFUSED' });
+    expect(world.ledger.of('svid.refused')).toMatchObject([{ rule: 'max_tokens', kind: 'jwt' }]);
+    await follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal)).at(1);
+    await world.leases.of(livingInstance()).jwt(A, undefined);
+  });
+
   it('for a process that dies before it is delivered is revoked, and delivered to nobody', async () => {
     world = leaseWorld([entryOf('web')]);
     const instance = livingInstance();

@@ -16,6 +16,7 @@ const RULES: PolicyRules = {
   maxX509SvidTtl: 120 * MINUTE,
   maxJwtSvidTtl: 10 * MINUTE,
   maxAudiences: 2,
+  maxTokens: 3,
 };
 const ENTRY: Entry = {
   id: 'web',
@@ -46,11 +47,12 @@ function request(entry: Partial<Entry>, signerExpiresAt = NOW + 365 * 24 * 60 * 
 const policy = new BuiltInPolicy(RULES, () => 'decision-1');
 const x509 = (entry: Partial<Entry>, signerExpiresAt?: number) =>
   policy.decide({ kind: 'x509', occasion: 'first', ...request(entry, signerExpiresAt) });
-const jwt = (entry: Partial<Entry>, audiences: string[], signerExpiresAt?: number) =>
+const jwt = (entry: Partial<Entry>, audiences: string[], signerExpiresAt?: number, outstanding = 0) =>
   policy.decide({
     kind: 'jwt',
     occasion: 'on-demand',
     audiences: parseAudiences(audiences),
+    outstanding,
     ...request(entry, signerExpiresAt),
   });
 
@@ -83,6 +85,11 @@ describe('the built-in policy', () => {
       expiresAt: NOW + minutes * MINUTE,
       rule,
     });
+  });
+
+  it('refuses a token above the number that one process may have', async () => {
+    expect(await jwt({}, ['a'], undefined, 2)).toMatchObject({ kind: 'jwt' });
+    expect(await jwt({}, ['a'], undefined, 3)).toMatchObject({ kind: 'refusal', rule: 'max_tokens' });
   });
 
   it('refuses what has no life left', async () => {
