@@ -57,7 +57,7 @@ export class Operator {
       target.kind === 'jti'
         ? [this.#revokeToken(target.jti, order)]
         : this.#targeted(target).map((lease) => this.#revokeLease(lease, order));
-    if (revoked.length === 0 && allowed === 0) throw notFound(target);
+    if (revoked.length === 0 && allowed === 0) throw this.#notFound(target);
     return { revoked, allowed };
   }
 
@@ -77,10 +77,26 @@ export class Operator {
   /** One token alone: its process keeps its identity, and is given another token when it asks. */
   #revokeToken(jti: string, { code, reason }: RevocationOrder): RevokedLease {
     const lease = this.#ledger.state.leases.values().find(({ tokens }) => tokens.has(jti));
-    if (lease === undefined) throw notFound({ kind: 'jti', jti });
+    if (lease === undefined) throw this.#notFound({ kind: 'jti', jti });
     this.#held(lease.id)?.tokens.forget();
     this.#revocation.revokeToken(jti, { code, cause: reason });
     return { lease, serials: [], jtis: [jti], ended: false, barred: false };
+  }
+
+  /** What was asked for is not there to be revoked, or was revoked before. */
+  #notFound(target: RevocationTarget): MayflyError {
+    const { revokedCertificates, revokedTokens } = this.#ledger.state;
+    const before =
+      target.kind === 'serial'
+        ? revokedCertificates.get(target.serial)
+        : target.kind === 'jti'
+          ? revokedTokens.get(target.jti)
+          : undefined;
+    const sentence =
+      before === undefined
+        ? `${absence(target)}; mayfly leases shows what there is`
+        : `it is revoked already (${before.reason}); mayfly audit trace tells why`;
+    return new MayflyError('NOT_FOUND', sentence);
   }
 
   #held(leaseId: string): Lease | undefined {
@@ -116,10 +132,6 @@ function isMeant({ certificates, entry, instance, spiffeId }: Meant, target: Rev
     case 'all':
       return true;
   }
-}
-
-function notFound(target: RevocationTarget): MayflyError {
-  return new MayflyError('NOT_FOUND', `${absence(target)}; mayfly leases shows what there is`);
 }
 
 function absence(target: RevocationTarget): string {

@@ -55,6 +55,12 @@ describe('an operator revokes', () => {
     const { operator, serials, streams } = await occupied();
     const [shop = '', web] = serials[0] ?? [];
     expect(operator.revoke({ kind: 'serial', serial: shop }, ORDER).revoked).toMatchObject([{ serials: [shop] }]);
+    expect(() => operator.revoke({ kind: 'serial', serial: shop }, ORDER)).toThrow(
+      expect.objectContaining({
+        code: 'NOT_FOUND',
+        message: expect.stringContaining('revoked already (keyCompromise)'),
+      }),
+    );
     const left = await streams[0]?.at(2);
     expect(left?.svids.map(({ svid }) => svid.serial)).toEqual([web]);
   });
