@@ -23,6 +23,8 @@ export interface KeepOptions {
 export type Report = (context: X509Context, before: X509Context | undefined) => void;
 
 const WRITE_AGAIN_MS = 5_000;
+// Under churn the agent tells of new lists each second, and what reads the files is made to read them all again.
+const LISTS_AGAIN_MS = 30_000;
 
 /**
  * Holds this process' identities until it is told to end, across restarts of the agent. The files are there as long as the identity is:
@@ -44,12 +46,13 @@ export async function keepX509(invocation: Invocation<KeepOptions>, patient: boo
   }
 }
 
-/** Writes the default identity's files: three names in a directory hold one identity. */
-export function writeFiles(files: SvidFiles, { identities: [identity] }: X509Context): void {
+/** Writes the default identity's files, and the lists that others are held against. */
+export function writeFiles(files: SvidFiles, { crls, identities: [identity] }: X509Context): void {
   files.write({
     svid: identity.chain.join(''),
     key: keyPemOf(identity),
     bundle: identity.bundle.join(''),
+    ...(crls.length > 0 && { crl: crls.map(crlPem).join('') }),
   });
 }
 
@@ -61,6 +64,8 @@ class Keeper {
   readonly #report: Report;
   // While a hook runs the files stay as they are; of the updates that come meanwhile only the newest counts.
   readonly #newest = new Latest<Exclude<Followed<X509Context>, { kind: 'lost' }>>();
+  #news = new AbortController();
+  #listsDueAt = 0;
 
   constructor(invocation: Invocation<KeepOptions>, signal: AbortSignal, report: Report) {
     const { write, exec } = invocation.options;
@@ -80,7 +85,7 @@ class Keeper {
       using client = connectApi(this.#invocation);
       const events = follow((signal) => updates(client, signal), { clock, random, signal: this.#signal, patient });
       for await (const event of events) {
-        if (event.kind !== 'lost') this.#newest.set(event);
+        if (event.kind !== 'lost') this.#tell(event);
         if (event.kind === 'update') {
           told = undefined;
         } else if (event.error.message !== told) {
@@ -103,13 +108,35 @@ class Keeper {
         before = undefined;
         continue;
       }
+      if (before !== undefined && differInListsAlone(before, event.update) && !(await this.#listsAreDue())) continue;
       if (!(await this.#write(event.update, before !== undefined))) continue;
       forgetKeys(event.update);
       this.#report(event.update, before);
       before = event.update;
-      const failure = await this.#hook?.run(hookVariables(event.update.identities[0], this.files), this.#signal);
+      const failure = await this.#hook?.run(
+        hookVariables(event.update.identities[0], this.files, event.update.crls.length > 0),
+        this.#signal,
+      );
       if (failure !== undefined) this.#invocation.output.notice(failure);
     }
+  }
+
+  #tell(event: Exclude<Followed<X509Context>, { kind: 'lost' }>): void {
+    this.#newest.set(event);
+    this.#news.abort();
+    this.#news = new AbortController();
+  }
+
+  /** Where files are kept or a program is told: waits until new lists may be taken over. False when something newer came first. */
+  async #listsAreDue(): Promise<boolean> {
+    if (this.files === undefined && this.#hook === undefined) return true;
+    const { clock } = this.#invocation.terminal;
+    const { version } = this.#newest;
+    const left = this.#listsDueAt - clock.monotonic();
+    if (left > 0) await sleep(left, clock, AbortSignal.any([this.#signal, this.#news.signal]));
+    if (this.#signal.aborted || this.#newest.version !== version) return false;
+    this.#listsDueAt = clock.monotonic() + LISTS_AGAIN_MS;
+    return true;
   }
 
   /** A full disk may have room again before the certificate that is there has expired. False when a newer update is to be written. */
@@ -142,6 +169,7 @@ async function* updates(client: AgentClient, signal: AbortSignal): AsyncGenerato
 function hookVariables(
   { spiffeId, chain: [leaf] }: X509Identity,
   files: SvidFiles | undefined,
+  hasLists: boolean,
 ): Record<string, string> {
   return {
     MAYFLY_SPIFFE_ID: spiffeId,
@@ -151,6 +179,22 @@ function hookVariables(
       MAYFLY_SVID_FILE: files.path('svid'),
       MAYFLY_KEY_FILE: files.path('key'),
       MAYFLY_BUNDLE_FILE: files.path('bundle'),
+      ...(hasLists && { MAYFLY_CRL_FILE: files.path('crl') }),
     }),
   };
+}
+
+/** Whether two updates say the same of who this is and whom to trust. */
+function differInListsAlone(before: X509Context, after: X509Context): boolean {
+  const said = ({ federated, identities }: X509Context) =>
+    JSON.stringify([
+      identities.map(({ bundle, chain, hint, spiffeId }) => [spiffeId, hint, chain.map(String), bundle.map(String)]),
+      [...federated].map(([id, roots]) => [id, roots.map(String)]),
+    ]);
+  return said(before) === said(after);
+}
+
+function crlPem(der: Buffer): string {
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
+  return `-----BEGIN X509 CRL-----\n${lines.join('\n')}\n-----END X509 CRL-----\n`;
 }

@@ -24,10 +24,13 @@ export interface SvidPem {
   readonly key: string;
   /** The roots of the own trust domain alone: in one file a foreign root could vouch for it. */
   readonly bundle: string;
+  /** The revocation lists of every CA of the own trust domain; absent where the agent gives none out. */
+  readonly crl?: string;
 }
 
 const FILES = [
   { name: 'bundle.pem', mode: 0o644, part: 'bundle' },
+  { name: 'crl.pem', mode: 0o644, part: 'crl' },
   { name: 'key.pem', mode: 0o600, part: 'key' },
   { name: 'svid.pem', mode: 0o644, part: 'svid' },
 ] as const;
@@ -36,9 +39,9 @@ const CURRENT = '..data';
 const VERSION = /^\.\.mayfly-(\d+)-(\d+)-\d+$/;
 
 /**
- * `svid.pem`, `key.pem` and `bundle.pem` in a directory, replaced as a set: as in a Kubernetes volume the three are links through
+ * `svid.pem`, `key.pem`, `bundle.pem` and `crl.pem` in a directory, replaced as a set: as in a Kubernetes volume they are links through
  * `..data`, one link to a directory that is never changed once it is linked. Who resolves `..data` once and reads there never sees the
- * key of one rotation with the certificate of another; to open three files by their names takes three looks at the link.
+ * key of one rotation with the certificate of another; to open several files by their names takes several looks at the link.
  */
 export class SvidFiles {
   readonly directory: string;
@@ -82,7 +85,7 @@ export class SvidFiles {
       this.#assertOurs();
       try {
         this.#fill(join(this.directory, version), pem);
-        this.#link(version);
+        this.#link(version, pem);
       } catch (error) {
         // Once it is linked it is the set, whatever failed behind that.
         if (this.#current() !== version) rmSync(join(this.directory, version), { recursive: true, force: true });
@@ -92,7 +95,7 @@ export class SvidFiles {
     });
   }
 
-  /** Removes the set, all three in one step. May be called again, and {@link write} after it. */
+  /** Removes the set in one step. May be called again, and {@link write} after it. */
   wipe(): void {
     this.#attempt(() => {
       // Another process may have taken the directory over since.
@@ -107,17 +110,21 @@ export class SvidFiles {
   #fill(directory: string, pem: SvidPem): void {
     mkdirSync(directory, { mode: 0o755 });
     for (const { name, mode, part } of FILES) {
-      writeFileSync(join(directory, name), pem[part], { flag: 'wx', mode, flush: true });
+      const text = pem[part];
+      if (text !== undefined) writeFileSync(join(directory, name), text, { flag: 'wx', mode, flush: true });
     }
     flush(directory);
   }
 
-  #link(version: string): void {
+  #link(version: string, pem: SvidPem): void {
     const staged = join(this.directory, `${version}.link`);
     symlinkSync(version, staged);
     renameSync(staged, join(this.directory, CURRENT));
-    for (const { name } of FILES) {
-      if (linkIn(this.directory, name) === undefined) symlinkSync(`${CURRENT}/${name}`, join(this.directory, name));
+    for (const { name, part } of FILES) {
+      // A name that leads nowhere would be taken for a list that cannot be read.
+      if (pem[part] === undefined) rmSync(join(this.directory, name), { force: true });
+      else if (linkIn(this.directory, name) === undefined)
+        symlinkSync(`${CURRENT}/${name}`, join(this.directory, name));
     }
     flush(this.directory);
   }

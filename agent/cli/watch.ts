@@ -15,10 +15,13 @@ export function watchCommand(terminal: Terminal): Command {
     .description(
       "Hold an X.509-SVID and print a line at each update, until interrupted. Survives the agent's restarts. What --write has written is removed when the identity is withdrawn, and at the end.",
     )
-    .option('--write <dir>', 'keep svid.pem, key.pem and bundle.pem of the first identity fresh in a directory')
+    .option(
+      '--write <dir>',
+      'keep svid.pem, key.pem and bundle.pem of the first identity fresh in a directory, and the revocation lists in crl.pem',
+    )
     .option(
       '--exec <command>',
-      'run by /bin/sh after each update, with MAYFLY_SPIFFE_ID, MAYFLY_SERIAL, MAYFLY_NOT_AFTER and, with --write, MAYFLY_SVID_FILE, MAYFLY_KEY_FILE, MAYFLY_BUNDLE_FILE; at most a minute, during which the files stay as they are',
+      'run by /bin/sh after each update, with MAYFLY_SPIFFE_ID, MAYFLY_SERIAL, MAYFLY_NOT_AFTER and, with --write, MAYFLY_SVID_FILE, MAYFLY_KEY_FILE, MAYFLY_BUNDLE_FILE, MAYFLY_CRL_FILE; of lists alone at most twice a minute; at most a minute, during which the files stay as they are',
     )
     .action(async (_options: unknown, command: Command) => {
       const invocation = invocationOf<KeepOptions>(command, terminal);

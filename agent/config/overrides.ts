@@ -44,6 +44,7 @@ export const RESERVED_VARIABLES: readonly string[] = [
   'MAYFLY_SVID_FILE',
   'MAYFLY_KEY_FILE',
   'MAYFLY_BUNDLE_FILE',
+  'MAYFLY_CRL_FILE',
 ];
 
 // Kubernetes tells every container of each service of its namespace; one named `mayfly` must not keep the agent from starting.

@@ -1,7 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ReadCrl } from '../support/crl-reader.ts';
-import { Daemon, mayfly } from '../support/daemon.ts';
+import { Daemon, MAIN, mayfly, plainEnvironment } from '../support/daemon.ts';
 import { entry, Home, ownEntry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { HAS_OPENSSL, openssl } from '../support/openssl.ts';
@@ -179,5 +181,39 @@ describe.skipIf(!HAS_OPENSSL)('openssl (skipped without openssl)', () => {
     };
     expect(verify(alive)).toMatchObject({ status: 0, output: expect.stringContaining('leaf.pem: OK') });
     expect(verify(dead).output).toContain('certificate revoked');
+  });
+
+  test('does so with the files that are kept for programs', async () => {
+    await using dying = new WorkloadClient(home.socket);
+    const { chain } = await dying.x509();
+    const files = home.path('kept');
+    const watch = spawn(process.execPath, [MAIN, '--socket', home.socket, 'watch', '--write', files], {
+      env: plainEnvironment(),
+      stdio: 'ignore',
+    });
+    const verify = (path: string) =>
+      openssl([
+        'verify',
+        '-crl_check_all',
+        '-CAfile',
+        join(files, 'bundle.pem'),
+        '-CRLfile',
+        join(files, 'crl.pem'),
+        '-untrusted',
+        path,
+        path,
+      ]);
+    const stolen = home.path('stolen.pem');
+    writeFileSync(stolen, chain);
+    try {
+      await eventually('the files are there', () => existsSync(join(files, 'crl.pem')) || undefined);
+      expect(verify(join(files, 'svid.pem'))).toMatchObject({ status: 0 });
+      expect(verify(stolen)).toMatchObject({ status: 0 });
+      dying.kill();
+      await eventually('the dead is refused', () => verify(stolen).output.includes('certificate revoked') || undefined);
+      expect(verify(join(files, 'svid.pem'))).toMatchObject({ status: 0 });
+    } finally {
+      watch.kill();
+    }
   });
 });

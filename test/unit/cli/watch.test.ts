@@ -168,6 +168,50 @@ describe('watch', () => {
   });
 });
 
+describe('watch --write with revocation lists', () => {
+  const list = (n: number) => Buffer.from(`list ${n}`);
+  const written = (directory: string) => readFileSync(join(directory, 'crl.pem'), 'utf8');
+
+  test('keeps them in a file of their own, which is not there where the agent gives none out', async () => {
+    const directory = join(agent.directory, 'svid');
+    const svid = await newSvid();
+    agent.x509.set({ svids: [svid], crl: [list(1), list(2)] });
+    const watch = mayfly('watch', '--write', directory);
+    await said(watch, 1);
+    expect(written(directory)).toBe(
+      [1, 2].map((n) => `-----BEGIN X509 CRL-----\n${list(n).toString('base64')}\n-----END X509 CRL-----\n`).join(''),
+    );
+    agent.x509.set({ svids: [await newSvid()] });
+    await said(watch, 2);
+    expect(existsSync(join(directory, 'crl.pem'))).toBe(false);
+    expect(existsSync(join(directory, 'svid.pem'))).toBe(true);
+    await watch.interrupt();
+  });
+
+  test('takes new lists over at once when the last were a while ago, and then not before their time; a certificate never waits', async () => {
+    const directory = join(agent.directory, 'svid');
+    const svid = await newSvid();
+    agent.x509.set({ svids: [svid], crl: [list(1)] });
+    const watch = mayfly('watch', '--write', directory);
+    await said(watch, 1);
+    agent.x509.set({ svids: [svid], crl: [list(2)] });
+    expect((await said(watch, 2))[1]).toMatch(/new revocation list$/);
+    const began = performance.now();
+    for (let n = 3; n < 20; n += 1) agent.x509.set({ svids: [svid], crl: [list(n)] });
+    const next = await newSvid();
+    agent.x509.set({ svids: [next], crl: [list(20)] });
+    expect((await said(watch, 3))[2]).toMatch(/new certificate, new revocation list$/);
+    expect(performance.now() - began).toBeLessThan(2000);
+    agent.x509.set({ svids: [next], crl: [list(21)] });
+    await said(watch, 4);
+    // Half a minute, of which this clock lets a tenth pass.
+    expect(performance.now() - began).toBeGreaterThan(2000);
+    expect(written(directory)).toContain(list(21).toString('base64'));
+    await watch.interrupt();
+    expect(existsSync(join(directory, 'crl.pem'))).toBe(false);
+  });
+});
+
 describe('watch --exec', () => {
   test('runs the command with what is new, in its environment', async () => {
     const directory = join(agent.directory, 'svid');
