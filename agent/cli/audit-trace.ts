@@ -5,13 +5,13 @@ import type { InstanceRecord } from '../ledger/event.ts';
 import type { AnyRecord, LeaseJson } from '../ledger/record.ts';
 import type { LeaseTrace, TraceSubject } from '../ledger/trace.ts';
 import { traceOf } from '../ledger/trace.ts';
+import { parseSerial } from '../svid/serial.ts';
 import type { PlaceOptions } from './audit-place.ts';
 import { ledgerDirectory, withPlace } from './audit-place.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
 import { fields } from './output.ts';
 import { sentenceOf } from './record-text.ts';
-import { parseSerial } from './serial.ts';
 import type { Terminal } from './terminal.ts';
 
 const MAX_PID = 2 ** 31 - 1;
@@ -68,7 +68,7 @@ function spiffeIdIn(text: string): string {
 
 function serialIn(text: string): string | undefined {
   try {
-    return parseSerial(text);
+    return parseSerial(text.trim());
   } catch (error) {
     if (isMayflyError(error)) return undefined;
     throw error;

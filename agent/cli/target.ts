@@ -1,8 +1,8 @@
 import { Option } from 'commander';
 import { MayflyError } from '../kernel/errors.ts';
 import { parseSpiffeId } from '../kernel/spiffe-id.ts';
+import { parseSerial } from '../svid/serial.ts';
 import { optionOf } from './program.ts';
-import { parseSerial } from './serial.ts';
 
 /** Ways to say what a command is about. Of those that a command offers exactly one is given. */
 export interface TargetOptions {
@@ -27,7 +27,7 @@ export type Target =
 const MAX_PID = 2 ** 31 - 1;
 
 export const serialOption = (does: string) =>
-  new Option('--serial <hex>', `${does} one certificate`).argParser(optionOf(parseSerial));
+  new Option('--serial <hex>', `${does} one certificate`).argParser(optionOf((text) => parseSerial(text.trim())));
 export const jtiOption = (does: string) => new Option('--jti <id>', `${does} one token`).argParser(optionOf(parseName));
 export const pidOption = (does: string) =>
   new Option('--pid <number>', `${does} what one process has`).argParser(optionOf(parsePid));

@@ -2,6 +2,7 @@ import type { DrillRequest, RevokeRequest } from '../gen/admin_pb.js';
 import { MayflyError } from '../kernel/errors.ts';
 import type { RevocationOrder, RevocationTarget } from '../lease/operator.ts';
 import type { RevocationReason } from '../ledger/event.ts';
+import { parseSerial } from '../svid/serial.ts';
 
 const CODES: readonly RevocationReason[] = [
   'keyCompromise',
@@ -20,7 +21,7 @@ const MOST_REASON_LENGTH = 1000;
 export function revocationTarget({ target }: RevokeRequest): RevocationTarget {
   switch (target.case) {
     case 'serial':
-      return { kind: 'serial', serial: normalSerial(target.value) };
+      return { kind: 'serial', serial: parseSerial(target.value) };
     case 'jti':
       return { kind: 'jti', jti: target.value };
     case 'pid':
@@ -66,13 +67,6 @@ export function drillTarget({ target }: DrillRequest): (lease: { pid: number; en
     case undefined:
       throw nothingNamed();
   }
-}
-
-/** As the ledger has serials: lower case, without leading zeros. */
-function normalSerial(text: string): string {
-  const digits = text.toLowerCase().replaceAll(':', '').replace(/^0x/, '').replace(/^0+/, '');
-  if (/^[0-9a-f]{1,40}$/.test(digits)) return digits;
-  throw new MayflyError('INVALID_REQUEST', 'a serial is up to 40 hexadecimal digits');
 }
 
 function nothingNamed(): MayflyError {

@@ -10,7 +10,7 @@ const MAX_DIGITS = 40;
  * @throws MayflyError `INVALID_REQUEST`
  */
 export function parseSerial(text: string): string {
-  const digits = text.trim().replace(/^0x/i, '').replaceAll(':', '').replace(/^0+/, '').toLowerCase();
+  const digits = text.replace(/^0x/i, '').replaceAll(':', '').replace(/^0+/, '').toLowerCase();
   if (!/^[0-9a-f]+$/.test(digits) || digits.length > MAX_DIGITS) {
     throw new MayflyError(
       'INVALID_REQUEST',
