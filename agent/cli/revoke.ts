@@ -2,7 +2,8 @@ import { Command, Option } from 'commander';
 import type { RevokeResponse_Revoked as Revoked, RevokeResponse } from '../gen/admin_pb.js';
 import { Admin, RevokeResponseSchema } from '../gen/admin_pb.js';
 import { MayflyError } from '../kernel/errors.ts';
-import type { RevocationReason } from '../ledger/event.ts';
+import type { RevocationReason } from '../svid/crl.ts';
+import { REVOCATION_REASONS } from '../svid/crl.ts';
 import { connectAdmin } from './client.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
@@ -19,13 +20,6 @@ interface RevokeOptions extends TargetOptions {
   readonly yes?: true;
 }
 
-const CODES: readonly RevocationReason[] = [
-  'keyCompromise',
-  'privilegeWithdrawn',
-  'superseded',
-  'cessationOfOperation',
-  'affiliationChanged',
-];
 const TARGETS = '--serial, --jti, --pid, --spiffe-id, --entry, --all';
 // A sentence or two: it stands in the ledger for ever.
 const MAX_REASON = 1000;
@@ -45,7 +39,7 @@ export function revokeCommand(terminal: Terminal): Command {
     .option('--reason <text>', 'why, in your own words, for the record')
     .addOption(
       new Option('--code <reason>', 'the reason that verifiers read on the list')
-        .choices(CODES)
+        .choices(REVOCATION_REASONS)
         .default('keyCompromise' satisfies RevocationReason),
     )
     .option('--allow-reissue', 'let the processes get new identities at once; lifts what bars them from earlier, too')

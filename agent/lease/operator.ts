@@ -1,8 +1,8 @@
 import { MayflyError } from '../kernel/errors.ts';
-import type { RevocationReason } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease } from '../ledger/state.ts';
 import type { Revocation } from '../revocation/revocation.ts';
+import type { RevocationReason } from '../svid/crl.ts';
 import type { Lease } from './lease.ts';
 import type { Leases } from './leases.ts';
 

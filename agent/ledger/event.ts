@@ -1,3 +1,5 @@
+import type { RevocationReason } from '../svid/crl.ts';
+
 /**
  * What the issuance ledger tells of. Events are spelled as they stand in the file; what every record has beside them (`seq`, `time`,
  * `boot_id`, `prev`, `_hash`) is the journal's to add. Times are RFC 3339 in UTC with milliseconds, durations whole milliseconds.
@@ -117,14 +119,6 @@ export interface LeaseEnded {
   /** A sentence, where the reason alone does not say enough. */
   readonly detail?: string;
 }
-
-/** RFC 5280 §5.3.1, those that fit a leaf. */
-export type RevocationReason =
-  | 'keyCompromise'
-  | 'affiliationChanged'
-  | 'superseded'
-  | 'cessationOfOperation'
-  | 'privilegeWithdrawn';
 
 /** Unexpired certificates and tokens of one lease were revoked. */
 export interface SvidRevoked {

@@ -1,4 +1,5 @@
-import type { InstanceRecord, LedgerEvent, RevocationReason, UseEvent } from './event.ts';
+import type { RevocationReason } from '../svid/crl.ts';
+import type { InstanceRecord, LedgerEvent, UseEvent } from './event.ts';
 import type { Stream } from './segments.ts';
 
 /** A place in a chain: a record's number and its hash. */

@@ -1,4 +1,5 @@
-import type { InstanceRecord, RevocationReason } from './event.ts';
+import type { RevocationReason } from '../svid/crl.ts';
+import type { InstanceRecord } from './event.ts';
 
 /** A certificate that may still be valid. Times in milliseconds since the epoch. */
 export interface OutstandingCertificate {

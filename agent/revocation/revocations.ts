@@ -1,7 +1,8 @@
 import type { Clock } from '../kernel/clock.ts';
-import type { LeaseEndReason, RevocationReason, SvidRevoked } from '../ledger/event.ts';
+import type { LeaseEndReason, SvidRevoked } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease, OutstandingCertificate, OutstandingToken } from '../ledger/state.ts';
+import type { RevocationReason } from '../svid/crl.ts';
 import type { Lifetimes, Listing } from './lifetimes.ts';
 import type { RevocationLists } from './lists.ts';
 

@@ -1,16 +1,9 @@
 import type { DrillRequest, RevokeRequest } from '../gen/admin_pb.js';
 import { MayflyError } from '../kernel/errors.ts';
 import type { RevocationOrder, RevocationTarget } from '../lease/operator.ts';
-import type { RevocationReason } from '../ledger/event.ts';
+import { REVOCATION_REASONS } from '../svid/crl.ts';
 import { parseSerial } from '../svid/serial.ts';
 
-const CODES: readonly RevocationReason[] = [
-  'keyCompromise',
-  'affiliationChanged',
-  'superseded',
-  'cessationOfOperation',
-  'privilegeWithdrawn',
-];
 const MOST_REASON_LENGTH = 1000;
 
 /**
@@ -44,9 +37,9 @@ export function revocationTarget({ target }: RevokeRequest): RevocationTarget {
  * @throws MayflyError `INVALID_REQUEST` for a code that no list has, and for a reason that is missing or too long
  */
 export function revocationOrder({ allowReissue, reason, reasonCode }: RevokeRequest): RevocationOrder {
-  const code = reasonCode === '' ? 'keyCompromise' : CODES.find((each) => each === reasonCode);
+  const code = reasonCode === '' ? 'keyCompromise' : REVOCATION_REASONS.find((each) => each === reasonCode);
   if (code === undefined) {
-    throw new MayflyError('INVALID_REQUEST', `the reason code is none of ${CODES.join(', ')}`);
+    throw new MayflyError('INVALID_REQUEST', `the reason code is none of ${REVOCATION_REASONS.join(', ')}`);
   }
   if (reason.trim() === '' || reason.length > MOST_REASON_LENGTH) {
     throw new MayflyError(

@@ -12,8 +12,10 @@ const REASONS = {
   privilegeWithdrawn: 9,
 } as const;
 
-/** `undefined` leaves the reason out, as RFC 5280 §5.3.1 wants it for `unspecified`. */
-export type RevocationReason = keyof typeof REASONS | undefined;
+export type RevocationReason = keyof typeof REASONS;
+
+/** All of them. */
+export const REVOCATION_REASONS = Object.keys(REASONS) as readonly RevocationReason[];
 
 /** What a list says beside its entries. Times in milliseconds since the epoch, cut to the second. */
 export interface CrlTerms {
@@ -34,8 +36,9 @@ const REASON_CODE = oid('2.5.29.21');
  *
  * @param serial hexadecimal, as OpenSSL prints it
  * @param revokedAt milliseconds since the epoch
+ * @param reason `undefined` leaves it out, as RFC 5280 §5.3.1 wants it for `unspecified`
  */
-export function encodeRevoked(serial: string, revokedAt: number, reason: RevocationReason): Buffer {
+export function encodeRevoked(serial: string, revokedAt: number, reason: RevocationReason | undefined): Buffer {
   const number = integer(Buffer.from(serial.length % 2 === 0 ? serial : `0${serial}`, 'hex'));
   if (reason === undefined) return sequence(number, time(revokedAt));
   const code = sequence(REASON_CODE, octetString(enumerated(REASONS[reason])));
