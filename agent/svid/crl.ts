@@ -3,18 +3,18 @@ import { signedStructure } from './signing-key.ts';
 import type { X509Issuer } from './x509.ts';
 import { authorityKeyId, crlNumber } from './x509-extension.ts';
 
-/** Why a certificate was revoked, as RFC 5280 §5.3.1 names and numbers it; those that fit a leaf. */
+/** Why a certificate was revoked, as RFC 5280 §5.3.1 names and numbers it; those that fit a leaf, the likeliest first. */
 const REASONS = {
   keyCompromise: 1,
-  affiliationChanged: 3,
+  privilegeWithdrawn: 9,
   superseded: 4,
   cessationOfOperation: 5,
-  privilegeWithdrawn: 9,
+  affiliationChanged: 3,
 } as const;
 
 export type RevocationReason = keyof typeof REASONS;
 
-/** All of them. */
+/** All of them, in the order in which an operator is offered them. */
 export const REVOCATION_REASONS = Object.keys(REASONS) as readonly RevocationReason[];
 
 /** What a list says beside its entries. Times in milliseconds since the epoch, cut to the second. */
