@@ -9,36 +9,26 @@ import type { PublishedLists } from '../revocation/publisher.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import { once } from './once.ts';
 import { SecretMessage } from './secret-message.ts';
+import { bytesPart, field, joined } from './wire-format.ts';
 
-// Field numbers and wire types of workload.proto, for what is written by hand below: `svids` and, in it, `x509_svid_key`.
-const SVIDS = 0x0a;
-const X509_SVID_KEY = 0x1a;
+// Of workload.proto, for what is written by hand below.
+const SVIDS = 1;
+const X509_SVID_KEY = 3;
 
 /**
- * The answer of `FetchX509SVID`. Protobuf messages that are joined are one message with the fields of all: so the lists are encoded
- * once for all streams, and private keys are written straight into the one buffer that is sent, past every encoder's own copies.
+ * The answer of `FetchX509SVID`. The lists are encoded once for all streams, and private keys are written straight into the one
+ * buffer that is sent.
  */
 export function x509Message(update: X509Update, lists: PublishedLists): SecretMessage {
   const { identities, federated } = publicPartOf(update);
-  const keys = update.svids.map(({ svid }) => svid.privateKey.reveal());
-  const list = encodedSvidLists(lists);
-  const lengths = identities.map((open, index) => open.length + fieldLength(keys[index]?.length ?? 0));
-  const total = lengths.reduce((sum, length) => sum + fieldLength(length), federated.length + list.length);
-
-  // No slice of a pool that is shared with others.
-  const message = Buffer.alloc(total);
-  let at = 0;
-  for (const [index, key] of keys.entries()) {
-    const open = identities[index] ?? Buffer.alloc(0);
-    at = writeHeader(message, at, SVIDS, lengths[index] ?? 0);
-    message.set(open, at);
-    at = writeHeader(message, at + open.length, X509_SVID_KEY, key.length);
-    message.set(key, at);
-    at += key.length;
-  }
-  message.set(federated, at);
-  message.set(list, at + federated.length);
-  return new SecretMessage(message);
+  const svids = update.svids.map(({ svid }, index) =>
+    field(
+      SVIDS,
+      bytesPart(identities[index] ?? Buffer.alloc(0)),
+      field(X509_SVID_KEY, bytesPart(svid.privateKey.reveal())),
+    ),
+  );
+  return new SecretMessage(joined(...svids, bytesPart(federated), bytesPart(encodedSvidLists(lists))));
 }
 
 /** What tells one set of identities from another; no key is in it. */
@@ -87,21 +77,4 @@ function x509Bundles(bundles: readonly TrustBundle[]): Record<string, Uint8Array
 
 function encoded<M extends DescMessage>(schema: M, message: MessageInitShape<M>): Uint8Array {
   return toBinary(schema, create(schema, message));
-}
-
-/** A field's tag and length; returns where its content begins. */
-function writeHeader(into: Buffer, at: number, tag: number, length: number): number {
-  into[at] = tag;
-  let rest = length;
-  let next = at + 1;
-  for (; rest > 0x7f; rest >>>= 7) into[next++] = (rest & 0x7f) | 0x80;
-  into[next] = rest;
-  return next + 1;
-}
-
-/** How long a field is whose content has this length. */
-function fieldLength(content: number): number {
-  let length = 2 + content;
-  for (let rest = content; rest > 0x7f; rest >>>= 7) length += 1;
-  return length;
 }

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 /**
  * Generates the protobuf code anew, into a folder of its own, and compares it with what is committed.
@@ -19,7 +19,7 @@ export function checkGenerated(root: string): { files: number; problems: readonl
     if (buf.status !== 0) return { files: 0, problems: [`buf generate failed: ${buf.stderr}`] };
     const made = join(fresh, 'agent', 'gen');
     const committed = join(root, 'agent', 'gen');
-    const names = [...new Set([...readdirSync(made), ...readdirSync(committed)])];
+    const names = [...new Set([...filesIn(made), ...filesIn(committed)])];
     const differs = names.filter((name) => contentOf(join(made, name)) !== contentOf(join(committed, name)));
     return {
       files: names.length,
@@ -28,6 +28,14 @@ export function checkGenerated(root: string): { files: number; problems: readonl
   } finally {
     rmSync(fresh, { recursive: true });
   }
+}
+
+/** Their paths below `directory`. */
+function filesIn(directory: string): string[] {
+  const found = readdirSync(directory, { recursive: true, withFileTypes: true });
+  return found
+    .filter((each) => each.isFile())
+    .map(({ name, parentPath }) => relative(directory, join(parentPath, name)));
 }
 
 function contentOf(path: string): string | undefined {
