@@ -8,6 +8,7 @@ import type { Config } from './config/config.ts';
 import type { Reloadable } from './config/reloadable.ts';
 import { DataDir } from './data-dir.ts';
 import { Admin } from './gen/admin_pb.js';
+import { SecretDiscoveryService } from './gen/envoy/service/secret/v3/sds_pb.js';
 import { Health } from './gen/health_pb.js';
 import { ServerReflection } from './gen/reflection_v1_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from './gen/reflection_v1alpha_pb.js';
@@ -43,6 +44,8 @@ import { admin } from './serve/admin.ts';
 import { GrpcServer } from './serve/grpc.ts';
 import { health } from './serve/health.ts';
 import { reflection, reflectionAlpha } from './serve/reflection.ts';
+import { Acknowledgements } from './serve/sds/acknowledgements.ts';
+import { secretDiscovery } from './serve/sds/secret-discovery.ts';
 import { workloadApi } from './serve/workload-api.ts';
 import { healthOf, statusOf } from './status.ts';
 
@@ -161,6 +164,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     return failures();
   };
   const seen = () => ({
+    acknowledgements,
     config: { value: source.latest.value ?? config, state: source.state() },
     authority,
     attestation,
@@ -181,9 +185,13 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     [source.state(), entries.state(), ...bundles.states().map(({ state }) => state)].flatMap(
       ({ lastError }) => lastError?.message ?? [],
     );
-  const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
+  const services = [SpiffeWorkloadAPI, SecretDiscoveryService, Health, ServerReflection, ServerReflectionAlpha];
   const healthHandlers = health(() => healthOf(seen()), clock);
   api.add(SpiffeWorkloadAPI, workloadApi(leases, new Validation({ leases, revocation, ledger, clock })));
+  const acknowledgements = new Acknowledgements(clock, quiet);
+  const sdsConfig = () => (source.latest.value ?? config).sds;
+  const sds = secretDiscovery({ leases, config: sdsConfig, acknowledgements });
+  api.add(SecretDiscoveryService, sds, ['fetchSecrets']);
   api.add(Health, healthHandlers);
   api.add(ServerReflection, reflection(services));
   api.add(ServerReflectionAlpha, reflectionAlpha(services));
@@ -214,8 +222,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       ...common,
       name: 'admin',
       instances: operatorInstances,
-      path: config.adminSocket,
-      mode: 0o600,
+      sockets: [{ path: config.adminSocket, mode: 0o600 }],
       inject: (socket) => operators.inject(socket),
     }),
     (it) => it.destroyAll(),
@@ -225,8 +232,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       ...common,
       name: 'workload',
       instances,
-      path: config.socket,
-      mode: 0o777,
+      sockets: [{ path: config.socket, mode: 0o777 }, ...config.sockets],
       asked: (instance) => attestation.anticipate(instance),
       inject: (socket) => api.inject(socket),
     }),

@@ -18,9 +18,11 @@ import type { EntrySource } from './registry/entry-source.ts';
 import type { FederatedBundles } from './registry/federated-bundles.ts';
 import type { Revocation } from './revocation/revocation.ts';
 import type { HealthState } from './serve/health.ts';
+import type { Acknowledgements } from './serve/sds/acknowledgements.ts';
 
 /** What status and health look at. */
 export interface Seen {
+  readonly acknowledgements: Acknowledgements;
   readonly config: { readonly value: Config; readonly state: ReloadState };
   readonly authority: Authority;
   readonly attestation: AttestationRunner;
@@ -99,6 +101,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
       ended: counted(leases.ended),
     },
     revocation: revocation.status(),
+    sds: sdsOf(seen),
     ledger: { ...ledger.status(), adopted: seen.taken.adopted, revokedAtStart: seen.taken.revoked },
     resources: {
       residentBytes: BigInt(process.memoryUsage.rss()),
@@ -130,6 +133,17 @@ function warnings({ bundles, config, entries, instances, ledger, leases, proof }
     ...entries.warnings(),
     ...instances.shortcomings(),
   ];
+}
+
+function sdsOf({ acknowledgements: { accepted, last, rejected }, leases }: Seen) {
+  const methods = [...leases.deliveries].map(({ method }) => method);
+  return {
+    streams: methods.filter((method) => method === 'StreamSecrets').length,
+    deltaStreams: methods.filter((method) => method === 'DeltaSecrets').length,
+    accepted: BigInt(accepted),
+    rejected: BigInt(rejected),
+    ...(last !== undefined && { lastRejection: { ...last, names: [...last.names], at: timestampFromMs(last.at) } }),
+  };
 }
 
 function watching(instances: Instances) {

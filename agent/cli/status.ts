@@ -16,6 +16,7 @@ import { formatTime, formatUntil } from './moment.ts';
 import { fields } from './output.ts';
 import { ledgerRows } from './status-ledger.ts';
 import { revocationRows } from './status-revocation.ts';
+import { sdsRows } from './status-sds.ts';
 import type { Terminal } from './terminal.ts';
 
 /** `mayfly status` */
@@ -56,6 +57,7 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
       ],
       ['ended', leases && counts(leases.ended)],
       ['renewals', leases && leases.failed > 0n ? `${leases.failed} failed` : undefined],
+      ...sdsRows(status.sds),
       ...revocationRows(status.revocation, now),
       ...ledgerRows(status.ledger),
       ['authority', authority?.type],

@@ -14,7 +14,14 @@ const MAX_SOCKET_PATH_BYTES = 107;
 
 /** What cannot go together, each with its reason. `config` has its paths resolved. */
 export function contradictions(config: ConfigDocument): readonly Contradiction[] {
-  return [...lifetimes(config), ...paths(config), ...limits(config), ...ledger(config), ...bundles(config)];
+  return [
+    ...lifetimes(config),
+    ...paths(config),
+    ...limits(config),
+    ...ledger(config),
+    ...bundles(config),
+    ...sds(config),
+  ];
 }
 
 function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<Contradiction> {
@@ -46,20 +53,25 @@ function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<
 }
 
 function* paths(config: ConfigDocument): Generator<Contradiction> {
-  for (const key of ['socket', 'admin_socket'] as const) {
-    const bytes = Buffer.byteLength(config[key]);
+  const sockets: readonly (readonly [name: string, path: string, at: DocumentPath])[] = [
+    ['socket', config.socket, ['socket']],
+    ...config.sockets.map(({ path }, index) => [`sockets[${index}]`, path, ['sockets', index, 'path']] as const),
+    ['admin_socket', config.admin_socket, ['admin_socket']],
+  ];
+  for (const [, path, at] of sockets) {
+    const bytes = Buffer.byteLength(path);
     if (bytes > MAX_SOCKET_PATH_BYTES) {
       yield {
-        paths: [[key]],
+        paths: [at],
         message: `the path has ${bytes} bytes and a socket's has at most ${MAX_SOCKET_PATH_BYTES}; choose a shorter one`,
       };
     }
   }
-  const names = ['socket', 'admin_socket', 'data_dir'] as const;
-  for (const [index, one] of names.entries()) {
-    for (const other of names.slice(index + 1)) {
-      if (config[one] !== config[other]) continue;
-      yield { paths: [[other], [one]], message: `${one} and ${other} are the same path; give each its own` };
+  const all = [...sockets, ['data_dir', config.data_dir, ['data_dir']] as const];
+  for (const [index, [one, path, at]] of all.entries()) {
+    for (const [other, otherPath, otherAt] of all.slice(index + 1)) {
+      if (path !== otherPath) continue;
+      yield { paths: [otherAt, at], message: `${one} and ${other} are the same path; give each its own` };
     }
   }
 }
@@ -101,5 +113,21 @@ function* bundles(config: ConfigDocument): Generator<Contradiction> {
       yield { paths: [path], message: `${bundle.trust_domain} has a bundle above already; a trust domain has one` };
     }
     seen.add(bundle.trust_domain);
+  }
+}
+
+function* sds({ sds }: ConfigDocument): Generator<Contradiction> {
+  const keys = ['default_svid_name', 'default_bundle_name', 'default_all_bundles_name'] as const;
+  for (const [index, one] of keys.entries()) {
+    for (const other of keys.slice(index + 1)) {
+      if (sds[one] !== sds[other]) continue;
+      yield {
+        paths: [
+          ['sds', other],
+          ['sds', one],
+        ],
+        message: `sds.${one} and sds.${other} are both ${sds[one]}; a name can mean one of them`,
+      };
+    }
   }
 }

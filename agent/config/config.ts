@@ -30,6 +30,7 @@ export function withAbsolutePaths(document: ConfigDocument, file: string): Confi
   return {
     ...document,
     socket: absolute(document.socket),
+    sockets: document.sockets.map((each) => ({ ...each, path: absolute(each.path) })),
     admin_socket: absolute(document.admin_socket),
     data_dir: absolute(document.data_dir),
     entries: document.entries.map(absolute),

@@ -76,6 +76,21 @@ export const filePath = text('a path', pathProblem);
 /** A file or several: `*`, `?` and `**` are wildcards. */
 export const glob = text('a path', (pattern) => pathProblem(pattern) ?? wildcardProblem(pattern));
 
+/** Who may use a file: permission bits in octal, as `chmod` takes them. A number is refused: YAML reads `0770` as 770. */
+export const fileMode = v.pipe(
+  text('a mode in octal and in quotes, such as "0770"', (mode) =>
+    /^0?[0-7]{3}$/.test(mode) ? undefined : 'is no mode; write three octal digits, such as "0770"',
+  ),
+  v.transform((mode) => Number.parseInt(mode, 8)),
+);
+
+/** A name under which proxies ask for something that has no SPIFFE ID of its own. */
+export const secretName = text('a name', (name) => {
+  if (!/^[\x21-\x7e]{1,255}$/.test(name)) return 'is no name; use 1 to 255 letters, digits and signs, without spaces';
+  if (name === '*') return 'means everything; choose another name';
+  return name.startsWith('spiffe:') ? 'could be a SPIFFE ID, which each secret has by itself' : undefined;
+});
+
 function pathProblem(text: string): string | undefined {
   if (text === '') return 'is no path; name a file';
   if (text.startsWith('unix:')) return 'is an address; write the path alone, without unix:';

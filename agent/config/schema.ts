@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { duration, filePath, glob, list, mapping, size, trustDomain } from './field.ts';
+import { duration, fileMode, filePath, glob, list, mapping, secretName, size, trustDomain } from './field.ts';
 
 /** What the reference says of a key, and what a reload may do with it. */
 export interface KeyNote {
@@ -157,6 +157,35 @@ const revocation = mapping({
   ),
 });
 
+const secretNameKey = kind('a name', 'text', secretName);
+
+const sds = mapping({
+  default_svid_name: key(
+    secretNameKey,
+    'default',
+    'reload',
+    'The name under which a proxy gets the first identity of its process.',
+  ),
+  default_bundle_name: key(
+    secretNameKey,
+    'ROOTCA',
+    'reload',
+    'The name under which it gets the bundle of the own trust domain.',
+  ),
+  default_all_bundles_name: key(
+    secretNameKey,
+    'ALL',
+    'reload',
+    'The name under which it gets the bundles of the own and of all federated trust domains.',
+  ),
+  disable_spiffe_cert_validation: key(
+    flag,
+    false,
+    'reload',
+    "Whether bundles are given as a plain `trusted_ca` rather than for Envoy's SPIFFE validator. A proxy says for itself with the same key in its node's metadata.",
+  ),
+});
+
 const ledger = mapping({
   sync: key(
     choice('strict', 'relaxed'),
@@ -227,7 +256,17 @@ export const configSchema = mapping({
     path,
     '/run/mayfly/api.sock',
     'restart',
-    'The socket of the Workload API, which workloads connect to. At most 107 bytes once resolved.',
+    'The socket of the Workload API and of SDS, which workloads connect to. At most 107 bytes once resolved.',
+  ),
+  sockets: key(
+    kind(
+      'a list of path and mode',
+      'list',
+      list(mapping({ path: filePath, mode: v.optional(fileMode, '0777') }), 0, 16),
+    ),
+    [],
+    'restart',
+    "More sockets of the same, for clients that look elsewhere, such as Istio's. `mode` says who may connect, in octal and in quotes; without it everybody may, as on `socket`.",
   ),
   admin_socket: key(
     path,
@@ -264,6 +303,7 @@ export const configSchema = mapping({
   defaults: v.optional(defaults, {}),
   policy: v.optional(policy, {}),
   revocation: v.optional(revocation, {}),
+  sds: v.optional(sds, {}),
   ledger: v.optional(ledger, {}),
   peer: v.optional(peer, {}),
 });

@@ -105,6 +105,11 @@ export declare type GetStatusResponse = Message<"mayfly.admin.v1.GetStatusRespon
    * @generated from field: mayfly.admin.v1.GetStatusResponse.Ledger ledger = 15;
    */
   ledger?: GetStatusResponse_Ledger | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.GetStatusResponse.Sds sds = 16;
+   */
+  sds?: GetStatusResponse_Sds | undefined;
 };
 
 /**
@@ -372,6 +377,90 @@ export declare type GetStatusResponse_Leases = Message<"mayfly.admin.v1.GetStatu
  * Use `create(GetStatusResponse_LeasesSchema)` to create a new message.
  */
 export declare const GetStatusResponse_LeasesSchema: GenMessage<GetStatusResponse_Leases>;
+
+/**
+ * Envoy and others that ask by its secret discovery service.
+ *
+ * @generated from message mayfly.admin.v1.GetStatusResponse.Sds
+ */
+export declare type GetStatusResponse_Sds = Message<"mayfly.admin.v1.GetStatusResponse.Sds"> & {
+  /**
+   * Open streams of the two ways to ask.
+   *
+   * @generated from field: uint32 streams = 1;
+   */
+  streams: number;
+
+  /**
+   * @generated from field: uint32 delta_streams = 2;
+   */
+  deltaStreams: number;
+
+  /**
+   * Responses that proxies have taken over, and those that they have refused: they go on with what they had then.
+   *
+   * @generated from field: uint64 accepted = 3;
+   */
+  accepted: bigint;
+
+  /**
+   * @generated from field: uint64 rejected = 4;
+   */
+  rejected: bigint;
+
+  /**
+   * The newest of the refused.
+   *
+   * @generated from field: mayfly.admin.v1.GetStatusResponse.Sds.Rejection last_rejection = 5;
+   */
+  lastRejection?: GetStatusResponse_Sds_Rejection | undefined;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.GetStatusResponse.Sds.
+ * Use `create(GetStatusResponse_SdsSchema)` to create a new message.
+ */
+export declare const GetStatusResponse_SdsSchema: GenMessage<GetStatusResponse_Sds>;
+
+/**
+ * @generated from message mayfly.admin.v1.GetStatusResponse.Sds.Rejection
+ */
+export declare type GetStatusResponse_Sds_Rejection = Message<"mayfly.admin.v1.GetStatusResponse.Sds.Rejection"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * @generated from field: int32 pid = 2;
+   */
+  pid: number;
+
+  /**
+   * What the proxy says of itself and of its reason.
+   *
+   * @generated from field: string node = 3;
+   */
+  node: string;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * The secrets in the response.
+   *
+   * @generated from field: repeated string names = 5;
+   */
+  names: string[];
+};
+
+/**
+ * Describes the message mayfly.admin.v1.GetStatusResponse.Sds.Rejection.
+ * Use `create(GetStatusResponse_Sds_RejectionSchema)` to create a new message.
+ */
+export declare const GetStatusResponse_Sds_RejectionSchema: GenMessage<GetStatusResponse_Sds_Rejection>;
 
 /**
  * @generated from message mayfly.admin.v1.GetStatusResponse.Revocation

@@ -90,9 +90,9 @@ export class Holdings {
   }
 
   /** Notes that a client's connection took certificates. */
-  taken(svids: readonly Delivered<X509Svid>[]): void {
+  taken(svids: readonly X509Svid[]): void {
     const now = this.#parts.clock.now();
-    for (const lease of this) if (svids.some(({ svid }) => svid === lease.x509)) lease.delivered(now);
+    for (const lease of this) if (svids.some((svid) => svid === lease.x509)) lease.delivered(now);
   }
 
   /** The token that may be handed out again; none was issued under other terms than the entry's own. */

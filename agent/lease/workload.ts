@@ -91,7 +91,7 @@ export class Workload {
   }
 
   /** Notes that a client's connection took certificates. */
-  delivered(svids: readonly Delivered<X509Svid>[]): void {
+  delivered(svids: readonly X509Svid[]): void {
     this.#holdings.taken(svids);
   }
 

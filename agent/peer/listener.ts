@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { closeSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Clock } from '../kernel/clock.ts';
 import { messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
@@ -10,9 +9,9 @@ import { Connection } from './connection.ts';
 import { type Proof, readCredentials, type Unidentified } from './credentials.ts';
 import { awaitFirstRequest, type ReadyConnection } from './http2/first-request.ts';
 import type { ProcessInstance } from './instance.ts';
+import { ListeningSocket, type SocketPlace } from './listening-socket.ts';
 import type { Instances } from './process.ts';
 import { Refusals } from './refusals.ts';
-import { type BoundSocket, bindSocketPath } from './socket-path.ts';
 import { socketPair } from './system/unix-socket.ts';
 
 /** All limits of one socket; times in milliseconds, sizes in bytes. */
@@ -24,9 +23,8 @@ export interface PeerLimits extends AdmissionLimits {
 export interface ListenerOptions {
   /** Stands in the ids of its connections: `workload`, `admin`. */
   readonly name: string;
-  readonly path: string;
-  /** Who may connect: 0o777 for the Workload API, where attestation decides; 0o600 for the admin socket. */
-  readonly mode: number;
+  /** Where it listens. Limits hold for all of them together. */
+  readonly sockets: readonly SocketPlace[];
   /** What `strongestProof` found. */
   readonly proof: Proof;
   readonly instances: Instances;
@@ -44,35 +42,36 @@ export interface ListenerOptions {
 
 // A connection that asks nothing for so long waits behind a rewriter.
 const IDLE_BEFORE_REWRITER_MS = 1000;
-// The kernel caps it at net.core.somaxconn. Clients with non-blocking sockets get EAGAIN above it, and most give up then.
-const BACKLOG = 4096;
 
-/** Owns a socket: who connects is known, admitted and counted before a byte is read, and handed over with its first request. */
+/** Owns sockets: who connects is known, admitted and counted before a byte is read, and handed over with its first request. */
 export class Listener {
   readonly callers: Callers;
   readonly admission: Admission;
   readonly refusals: Refusals;
   readonly #options: ListenerOptions;
-  readonly #bound: BoundSocket;
-  readonly #server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
+  readonly #sockets: ListeningSocket[] = [];
   readonly #connections = new Set<Connection>();
   #limits: PeerLimits;
   #closed = false;
 
   /**
-   * Binds the socket and listens.
+   * Binds the sockets and listens on all of them, or on none.
    *
    * @throws MayflyError as `bindSocketPath` does
    */
   static async open(options: ListenerOptions): Promise<Listener> {
-    const listener = new Listener(options, bindSocketPath(options.path, options.mode));
-    await listener.#listen();
+    const listener = new Listener(options);
+    try {
+      for (const place of options.sockets) await listener.#listen(place);
+    } catch (error) {
+      await listener.destroyAll();
+      throw error;
+    }
     return listener;
   }
 
-  private constructor(options: ListenerOptions, bound: BoundSocket) {
+  private constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#bound = bound;
     this.#limits = options.limits;
     this.refusals = new Refusals(options.log, options.clock);
     this.admission = new Admission(options.limits, this.refusals);
@@ -90,13 +89,11 @@ export class Listener {
     this.admission.setLimits(limits);
   }
 
-  /** Stops accepting and removes the socket's file. Connections stay as they are. May be called again. */
+  /** Stops accepting and removes the sockets' files. Connections stay as they are. May be called again. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    // While the descriptor is open nothing else can have the file's inode number.
-    this.#bound.remove();
-    this.#server.close();
+    for (const socket of this.#sockets) socket.close();
   }
 
   /** Closes, cuts every connection, and resolves when all are gone. */
@@ -107,17 +104,10 @@ export class Listener {
     this.refusals.close();
   }
 
-  async #listen(): Promise<void> {
-    try {
-      this.#server.listen({ fd: this.#bound.descriptor, backlog: BACKLOG });
-      await once(this.#server, 'listening');
-    } catch (error) {
-      this.#bound.remove();
-      closeSync(this.#bound.descriptor);
-      throw error;
-    }
-    // Out of descriptors or memory: the next one may get through.
-    this.#server.on('error', (error) => this.refusals.add('not-accepted', `accept failed: ${error.message}`));
+  async #listen(place: SocketPlace): Promise<void> {
+    const socket = await ListeningSocket.open(place, (accepted) => this.#accept(accepted));
+    socket.onFailure(({ message }) => this.refusals.add('not-accepted', `accept failed: ${message}`));
+    this.#sockets.push(socket);
   }
 
   #accept(socket: Socket): void {

@@ -19,12 +19,14 @@ export function encoderOf(schema: DescMessage): Encode {
 /**
  * A method as grpc-js wants it. Answers are encoded before they are handed over: one that cannot be encoded is then a failure of
  * its call like any other, counted and logged.
+ *
+ * @param asStream has a single answer handled as a stream of one
  */
-export function methodDefinition(method: DescMethod): MethodDefinition<unknown, unknown> {
+export function methodDefinition(method: DescMethod, asStream = false): MethodDefinition<unknown, unknown> {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
-    responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+    responseStream: asStream || method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
     requestSerialize: encoderOf(method.input) as (message: unknown) => Buffer,
     requestDeserialize: (bytes) => fromBinary(method.input, bytes),
     responseSerialize: (message) => message as Buffer,

@@ -95,17 +95,28 @@ export class GrpcServer<Caller> {
     this.#injector.injectConnection(socket);
   }
 
-  add<S extends DescService>(service: S, handlers: Handlers<S, Caller>): void {
+  /**
+   * Serves a service.
+   *
+   * @param secret unary methods whose answers have a secret in them
+   */
+  add<S extends DescService>(
+    service: S,
+    handlers: Handlers<S, Caller>,
+    secret: readonly (keyof S['method'])[] = [],
+  ): void {
     const definition: Record<string, MethodDefinition<unknown, unknown>> = {};
     const implementation: Record<string, (call: never, done: never) => void> = {};
     for (const method of service.methods) {
-      const handler: unknown = handlers[method.localName as keyof S['method']];
-      definition[method.localName] = methodDefinition(method);
+      const handler: unknown = handlers[method.localName];
+      // A stream of one message is the same on the wire, and only of a stream grpc-js tells when a message was written.
+      const asStream = secret.includes(method.localName);
+      definition[method.localName] = methodDefinition(method, asStream);
       implementation[method.localName] =
-        method.methodKind === 'unary'
+        method.methodKind === 'unary' && !asStream
           ? this.#unary(handler as AnyUnary<Caller>, encoderOf(method.output))
           : this.#streaming(
-              handler as AnyStream<Caller>,
+              asStream ? streamOfOne(handler as AnyUnary<Caller>) : (handler as AnyStream<Caller>),
               encoderOf(method.output),
               method.methodKind === 'bidi_streaming',
             );
@@ -229,6 +240,12 @@ export class GrpcServer<Caller> {
       return undefined;
     }
   }
+}
+
+function streamOfOne<Caller>(handler: AnyUnary<Caller>): AnyStream<Caller> {
+  return async function* (request, call) {
+    yield await handler(request, call);
+  };
 }
 
 function stopping(): MayflyError {

@@ -38,8 +38,9 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
         if (update.svids.some(({ svid }) => svid.privateKey.destroyed)) continue;
         if (!changed(identitiesDigest(update), lists)) continue;
         yield x509Message(update, lists);
-        workload.delivered(update.svids);
-        subscriber.tell({ serials: update.svids.map(({ svid }) => svid.serial), lists: lists.number });
+        const svids = update.svids.map(({ svid }) => svid);
+        workload.delivered(svids);
+        subscriber.tell({ serials: svids.map(({ serial }) => serial), lists: lists.number });
       }
     },
 

@@ -8,6 +8,7 @@ import { UnixAttestor } from '../../agent/attest/unix.ts';
 import type { Authority } from '../../agent/authority/authority.ts';
 import { LocalAuthority } from '../../agent/authority/local.ts';
 import { Admin } from '../../agent/gen/admin_pb.js';
+import { SecretDiscoveryService } from '../../agent/gen/envoy/service/secret/v3/sds_pb.js';
 import { Health } from '../../agent/gen/health_pb.js';
 import { ServerReflection } from '../../agent/gen/reflection_v1_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from '../../agent/gen/reflection_v1alpha_pb.js';
@@ -40,6 +41,9 @@ import { GrpcServer } from '../../agent/serve/grpc.ts';
 import type { Handlers } from '../../agent/serve/handlers.ts';
 import { health } from '../../agent/serve/health.ts';
 import { reflection, reflectionAlpha } from '../../agent/serve/reflection.ts';
+import { Acknowledgements } from '../../agent/serve/sds/acknowledgements.ts';
+import type { SdsConfig } from '../../agent/serve/sds/proxy.ts';
+import { secretDiscovery } from '../../agent/serve/sds/secret-discovery.ts';
 import { workloadApi } from '../../agent/serve/workload-api.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
 import { GrpcCaller } from './grpc-caller.ts';
@@ -57,7 +61,16 @@ export function ownEntry(id: string, terms: Partial<Entry> = {}): Entry {
   return entryOfUser(id, { selectors: [parseSelector(`unix:uid:${process.getuid?.() ?? 0}`)], ...terms });
 }
 
+/** How SDS is configured where nobody says anything. */
+const SDS: SdsConfig = {
+  defaultSvidName: 'default',
+  defaultBundleName: 'ROOTCA',
+  defaultAllBundlesName: 'ALL',
+  disableSpiffeCertValidation: false,
+};
+
 export interface WorldOptions {
+  readonly sds?: Partial<SdsConfig>;
   readonly limits?: Partial<PeerLimits>;
   /** Puts something around the Workload API's handlers. */
   readonly around?: (
@@ -166,13 +179,18 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const events = { recent: () => ['{"type":"agent.started"}'], subscribe: () => () => {} };
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
   const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
-  const services = [SpiffeWorkloadAPI, Health, ServerReflection, ServerReflectionAlpha];
+  const services = [SpiffeWorkloadAPI, SecretDiscoveryService, Health, ServerReflection, ServerReflectionAlpha];
   const state = new Map([
     ['', true],
     ['entries', true],
   ]);
   const reloadErrors: string[] = [];
   server.add(SpiffeWorkloadAPI, (options.around ?? ((handlers) => handlers))(workloadApi(leases, validation)));
+  const acknowledgements = new Acknowledgements(clock, log);
+  const sds = { ...SDS, ...options.sds };
+  server.add(SecretDiscoveryService, secretDiscovery({ leases, config: () => sds, acknowledgements }), [
+    'fetchSecrets',
+  ]);
   server.add(
     Health,
     health(() => state, clock),
@@ -195,8 +213,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const path = join(directory, 'api.sock');
   const listener: Listener = await Listener.open({
     name: 'workload',
-    path,
-    mode: 0o777,
+    sockets: [{ path, mode: 0o777 }],
     proof: strongestProof(false),
     instances,
     limits: {
@@ -223,6 +240,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     clock,
     log,
     fault,
+    acknowledgements,
     issuer,
     ledger,
     revocation,

@@ -47,6 +47,7 @@ test('the sections are what keys stand in', () => {
     'defaults',
     'policy',
     'revocation',
+    'sds',
     'ledger',
     'peer',
   ]);

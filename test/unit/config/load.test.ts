@@ -44,6 +44,7 @@ describe('a configuration', () => {
       file: path,
       trustDomain: 'example.org',
       socket: '/run/mayfly/api.sock',
+      sockets: [],
       adminSocket: '/run/mayfly/admin.sock',
       dataDir: '/var/lib/mayfly',
       logLevel: 'info',
@@ -66,6 +67,12 @@ describe('a configuration', () => {
         minX509SvidTtl: 10_000,
         x509SvidInterval: 1000,
         maxPushRate: 32 * 1024 ** 2,
+      },
+      sds: {
+        defaultSvidName: 'default',
+        defaultBundleName: 'ROOTCA',
+        defaultAllBundlesName: 'ALL',
+        disableSpiffeCertValidation: false,
       },
       ledger: {
         sync: 'strict',
@@ -105,7 +112,7 @@ describe('a configuration', () => {
     mkdirSync(join(folder, '..data'));
     writeFileSync(
       join(folder, '..data/linked.yaml'),
-      'trust_domain: example.org\nsocket: run/api.sock\nadmin_socket: /run/admin.sock\ndata_dir: ../data\nentries: [a.yaml, /etc/b/*.yaml]\nbundles: [{ trust_domain: other.org, file: other.json }]\n',
+      'trust_domain: example.org\nsocket: run/api.sock\nadmin_socket: /run/admin.sock\ndata_dir: ../data\nentries: [a.yaml, /etc/b/*.yaml]\nbundles: [{ trust_domain: other.org, file: other.json }]\nsockets: [{ path: run/b.sock, mode: "0770" }]\n',
     );
     symlinkSync('..data/linked.yaml', path);
     const config = await loadConfig({ path, env: {} });
@@ -114,6 +121,7 @@ describe('a configuration', () => {
     expect(config.dataDir).toBe(join(folder, '../data'));
     expect(config.entries).toEqual([join(folder, 'a.yaml'), '/etc/b/*.yaml']);
     expect(config.bundles).toEqual([{ trustDomain: 'other.org', file: join(folder, 'other.json') }]);
+    expect(config.sockets).toEqual([{ path: join(folder, 'run/b.sock'), mode: 0o770 }]);
   });
 
   test('has the digest of what it means, however it is written', async () => {
@@ -201,6 +209,31 @@ describe('a wrong configuration', () => {
       'a socket where the data is',
       'socket: /var/lib/mayfly',
       '2:9: socket and data_dir are the same path; give each its own',
+    ],
+    [
+      'a second socket in the place of the first',
+      'socket: /run/a\nsockets: [{ path: /run/b }, { path: /run/a }]',
+      '3:37: sockets[1].path: socket and sockets[1] are the same path; give each its own',
+    ],
+    [
+      'a mode that is a number, which YAML does not read as octal',
+      'sockets: [{ path: /run/a, mode: 0770 }]',
+      '2:33: sockets[0].mode: must be a mode in octal and in quotes, such as "0770", found 770',
+    ],
+    [
+      'a mode that is none',
+      'sockets: [{ path: /run/a, mode: "0789" }]',
+      '2:33: sockets[0].mode: "0789" is no mode; write three octal digits, such as "0770"',
+    ],
+    [
+      'one name for two secrets',
+      'sds: { default_svid_name: ALL }',
+      '2:27: sds.default_svid_name and sds.default_all_bundles_name are both ALL; a name can mean one of them',
+    ],
+    [
+      'a name that could be a SPIFFE ID',
+      'sds: { default_bundle_name: "spiffe://example.org" }',
+      '2:29: sds.default_bundle_name: "spiffe://example.org" could be a SPIFFE ID, which each secret has by itself',
     ],
     [
       'a socket that is too deep',

@@ -50,8 +50,7 @@ describe('a listener', () => {
   const open = async (over: Partial<PeerLimits> = {}, mode = 0o777) => {
     listener = await Listener.open({
       name: 'workload',
-      path,
-      mode,
+      sockets: [{ path, mode }],
       proof: strongestProof(false),
       instances,
       limits: { ...limits, ...over },
@@ -261,7 +260,15 @@ describe('a listener', () => {
   test('is refused where another has its socket, and leaves nothing behind', async () => {
     await open();
     const before = descriptors(/socket/);
-    const options = { name: 'x', path, mode: 0o600, proof: strongestProof(false), instances, limits, log, clock };
+    const options = {
+      name: 'x',
+      sockets: [{ path, mode: 0o600 }],
+      proof: strongestProof(false),
+      instances,
+      limits,
+      log,
+      clock,
+    };
     await expect(Listener.open({ ...options, inject: () => undefined })).rejects.toMatchObject({
       code: 'SOCKET_IN_USE',
       message: `process ${process.pid} holds the socket ${path}; stop it, or choose another path`,

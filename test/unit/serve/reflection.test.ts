@@ -50,6 +50,7 @@ describe.each(['v1', 'v1alpha'] as const)('reflection %s', (version) => {
         value: {
           service: [
             { name: 'SpiffeWorkloadAPI' },
+            { name: 'envoy.service.secret.v3.SecretDiscoveryService' },
             { name: 'grpc.health.v1.Health' },
             { name: 'grpc.reflection.v1.ServerReflection' },
             { name: 'grpc.reflection.v1alpha.ServerReflection' },

@@ -1,0 +1,78 @@
+import { hash } from 'node:crypto';
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { DiscoveryRequest } from '../../gen/envoy/service/discovery/v3/discovery_pb.js';
+import { DiscoveryResponseSchema } from '../../gen/envoy/service/discovery/v3/discovery_pb.js';
+import { bytesPart, field } from '../wire-format.ts';
+import type { Protocol, Response } from './protocol.ts';
+import { responseOf } from './protocol.ts';
+import type { Proxy } from './proxy.ts';
+import { notAuthorized } from './resource-name.ts';
+import type { Holdable, Resource } from './secrets.ts';
+import { SECRET_TYPE } from './secrets.ts';
+import { Subscription } from './subscription.ts';
+
+const RESOURCES = DiscoveryResponseSchema.field.resources.number;
+
+/** xDS in its older way: each request names all that is wanted, and each response has all of it. */
+export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
+  readonly subscription: Subscription;
+  readonly #proxy: Proxy;
+  #started = false;
+  #owing = false;
+  /** Of the newest response. */
+  #nonce = 0;
+  #version: string | undefined;
+
+  constructor(proxy: Proxy) {
+    this.#proxy = proxy;
+    this.subscription = new Subscription(proxy.names);
+  }
+
+  get owing(): boolean {
+    return this.#owing;
+  }
+
+  receive(request: DiscoveryRequest): void {
+    this.#proxy.heard(request);
+    const { errorDetail, resourceNames, responseNonce } = request;
+    if (this.#nonce > 0) {
+      // It crossed with a newer response, which the client answers too, and then says again what it wants.
+      if (responseNonce !== String(this.#nonce)) return;
+      this.#proxy.acknowledged(errorDetail, resourceNames);
+    }
+    // That no names mean everything holds as long as none was ever named; later it says that none is wanted any more.
+    if (!this.#started && resourceNames.length === 0) {
+      this.subscription.subscribeToEverything();
+      this.#owing = true;
+    } else if (resourceNames.length > 0 || !this.subscription.isEverything) {
+      this.#owing = this.subscription.replace(resourceNames) || this.#owing || !this.#started;
+    }
+    this.#started = true;
+  }
+
+  next(from: Holdable): Response | undefined {
+    const { resources, missing } = this.subscription.find(from, this.#proxy.validator);
+    if (missing.length > 0) throw notAuthorized(missing);
+    if (resources.length === 0) {
+      // There is no response that says nothing: what is not named stays with the client.
+      this.#owing = false;
+      return undefined;
+    }
+    const version = versionOf(resources);
+    if (!this.#owing && version === this.#version) return undefined;
+    this.#owing = false;
+    this.#version = version;
+    this.#nonce += 1;
+    return response(resources, version, String(this.#nonce));
+  }
+}
+
+function response(resources: readonly Resource[], versionInfo: string, nonce: string): Response {
+  const head = create(DiscoveryResponseSchema, { versionInfo, typeUrl: SECRET_TYPE, nonce });
+  const parts = resources.map(({ any }) => field(RESOURCES, ...any));
+  return responseOf([bytesPart(toBinary(DiscoveryResponseSchema, head)), ...parts], resources);
+}
+
+function versionOf(resources: readonly Resource[]): string {
+  return hash('sha256', resources.map(({ version }) => version).join(' ')).slice(0, 16);
+}
