@@ -98,7 +98,7 @@ export class GrpcCaller {
       MessageShape<M['output']>
     > = this.#client.makeBidiStreamRequest(path, encode, decode);
     return {
-      ...followed(call),
+      ...followed<MessageShape<M['output']>>(call),
       send: (request: MessageInitShape<M['input']>) => void call.write(request),
       end: () => call.end(),
     };
