@@ -67,11 +67,15 @@ export class LoadClient {
    *
    * @param held is given the milliseconds until all had their first message, and a function that resolves at the next update that
    *   all have seen, with the time of the last, in milliseconds since the epoch
+   * @param mixed has a third of them use the Workload API, and a third each way of SDS; an update is a new certificate then
    */
-  async streams<T>(count: number, held: (readyMs: number, next: () => Promise<number>) => Promise<T>): Promise<T> {
-    const child = spawn(this.#binary, ['streams', '--socket', this.#socket, '--n', `${count}`], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+  async streams<T>(
+    count: number,
+    held: (readyMs: number, next: () => Promise<number>) => Promise<T>,
+    mixed = false,
+  ): Promise<T> {
+    const flags = ['--socket', this.#socket, '--n', `${count}`, ...(mixed ? ['--mixed'] : [])];
+    const child = spawn(this.#binary, ['streams', ...flags], { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const next = async (event: string): Promise<Record<string, number>> => {
       for (;;) {

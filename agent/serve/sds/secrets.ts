@@ -82,8 +82,21 @@ export function allSecrets(from: Holdable, validator: Validator): readonly Resou
   return asked.flatMap((each) => secretFor(each, from, validator) ?? []);
 }
 
+/** Made once for each name: a process may follow one identity on a thousand streams. The key is where it was. */
 function certificateSecret(name: string, svid: X509Svid): Resource {
-  const chain = chainPem(svid);
+  const known = secretsOf(svid);
+  let resource = known.get(name);
+  if (resource === undefined) {
+    resource = certificateResource(name, svid);
+    known.set(name, resource);
+  }
+  return resource;
+}
+
+const secretsOf = once((_svid: X509Svid) => new Map<string, Resource>());
+
+function certificateResource(name: string, svid: X509Svid): Resource {
+  const chain = Buffer.from(certificatesToPem(svid.chain));
   const key = svid.privateKey.reveal();
   const keyPem: Part = { length: keyPemLength(key.length), write: (into, at) => writeKeyPem(key, into, at) };
   const certificate = field(
@@ -177,7 +190,6 @@ function inline(pem: string) {
   return { specifier: { case: 'inlineBytes' as const, value: Buffer.from(pem) } };
 }
 
-const chainPem = once(({ chain }: X509Svid): Buffer => Buffer.from(certificatesToPem(chain)));
 const rootsPem = once(({ x509Authorities }: TrustBundle): string => certificatesToPem(x509Authorities));
 const crlPem = once(({ crls }: PublishedLists): string => crls.map((crl) => toPem('X509 CRL', crl)).join(''));
 

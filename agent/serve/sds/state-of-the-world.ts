@@ -73,6 +73,8 @@ function response(resources: readonly Resource[], versionInfo: string, nonce: st
   return responseOf([bytesPart(toBinary(DiscoveryResponseSchema, head)), ...parts], resources);
 }
 
+/** The same whatever the order in which a client names them. */
 function versionOf(resources: readonly Resource[]): string {
-  return hash('sha256', resources.map(({ version }) => version).join(' ')).slice(0, 16);
+  const versions = resources.map(({ version }) => version);
+  return versions.length === 1 ? versions.join() : hash('sha256', versions.toSorted().join(' ')).slice(0, 16);
 }

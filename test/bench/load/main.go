@@ -27,7 +27,7 @@ var commands = []command{
 	{"first-svid", "first X.509-SVID, each on a new connection (--n, --concurrency, --warmup)", firstSVID},
 	{"new-process", "first X.509-SVID, each in a new process (--n, --concurrency)", newProcess},
 	{"jwt", "FetchJWTSVID over one connection (--duration, --concurrency, --audience, --fresh)", jwtSVIDs},
-	{"streams", "--n FetchX509SVID streams, a connection each, held until stdin ends (--concurrency)", streams},
+	{"streams", "--n FetchX509SVID streams, a connection each, held until stdin ends (--concurrency, --mixed)", streams},
 	{"rotate", "one FetchX509SVID stream, a line an update, until stdin ends", rotate},
 	{"deaths", "kill --n processes that hold an identity, watched by --concurrency FetchX509Bundles streams", deaths},
 	{holderCommand, "what deaths starts: an identity and a token in this process, until it is killed", hold},
@@ -44,6 +44,7 @@ type options struct {
 	timeout     time.Duration
 	audience    string
 	fresh       bool
+	mixed       bool
 }
 
 // errUsage marks an error that the command line itself caused.
@@ -100,6 +101,7 @@ func parseOptions(c command, args []string) (*options, error) {
 	flags.DurationVar(&opts.timeout, "timeout", 0, "limit of one operation; default: 10s, for all streams to be ready 2m")
 	flags.StringVar(&opts.audience, "audience", "bench", "audience of a JWT-SVID")
 	flags.BoolVar(&opts.fresh, "fresh", false, "a new audience for each call, so that no token comes from a cache")
+	flags.BoolVar(&opts.mixed, "mixed", false, "a third of the streams by the Workload API, and one by each way of SDS; an update is a new certificate")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, err

@@ -26,7 +26,7 @@ func streams(opts *options) error {
 	opening := make(chan struct{}, opts.concurrency)
 	for i := range opts.n {
 		go func() {
-			if err := follow(ctx, opts.endpoint, i, opening, seen); ctx.Err() == nil {
+			if err := follow(ctx, opts, i, opening, seen); ctx.Err() == nil {
 				seen.ended(i, errorText(err))
 			}
 		}()
@@ -51,41 +51,58 @@ func streams(opts *options) error {
 
 // follow reads one stream on its own connection until it ends. opening bounds the streams between their dial and their
 // first message: SPIRE's agent never answers some of several thousand callers that it attests at the same time.
-func follow(ctx context.Context, e endpoint, i int, opening chan struct{}, seen *updates) error {
+func follow(ctx context.Context, opts *options, i int, opening chan struct{}, seen *updates) error {
 	opening <- struct{}{}
 	opened := sync.OnceFunc(func() { <-opening })
 	defer opened()
 	start := time.Now()
-	stream, err := openSmall(ctx, e)
+	open := x509Follower
+	if opts.mixed {
+		open = mixedFollower
+	}
+	next, err := open(ctx, opts.endpoint, i)
 	if err != nil {
 		return err
 	}
 	for {
-		message, err := stream.Recv()
+		content, err := next()
 		at := time.Now()
 		opened()
 		if err != nil {
 			return err
 		}
-		encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
-		if err != nil {
-			return err
-		}
-		seen.saw(i, start, at, sha256.Sum256(encoded))
+		seen.saw(i, start, at, content)
 	}
 }
 
-func openSmall(ctx context.Context, e endpoint) (grpc.ServerStreamingClient[workload.X509SVIDResponse], error) {
-	// With gRPC's 32 KiB buffers each way, thousands of connections would take the memory of the machine that they measure.
-	conn, err := e.dial(grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true))
+// follower gives the digest of what the agent tells, each time that it tells of something.
+type follower func() (digest, error)
+
+// x509Follower follows all that FetchX509SVID tells.
+func x509Follower(ctx context.Context, e endpoint, _ int) (follower, error) {
+	conn, err := dialSmall(e)
 	if err != nil {
 		return nil, err
 	}
 	stream, err := workload.NewSpiffeWorkloadAPIClient(conn).FetchX509SVID(ctx, &workload.X509SVIDRequest{})
 	if err != nil {
 		_ = conn.Close()
+		return nil, err
 	}
-	return stream, err
+	return func() (digest, error) {
+		message, err := stream.Recv()
+		if err != nil {
+			return digest{}, err
+		}
+		encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+		return sha256.Sum256(encoded), err
+	}, nil
+}
+
+// dialSmall spares memory: with gRPC's 32 KiB buffers each way, thousands of connections would take that of the machine
+// that they measure.
+func dialSmall(e endpoint) (*grpc.ClientConn, error) {
+	return e.dial(grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true))
 }
 
 func raiseFileLimit(need uint64) error {

@@ -7,19 +7,22 @@ import (
 	"time"
 )
 
+// digest tells one content from another.
+type digest = [sha256.Size]byte
+
 // updates tells which update has reached all streams. One is known by its content, not by counting messages: an agent
 // may skip an update that a later one has overtaken, for some streams and not for others.
 type updates struct {
 	mu      sync.Mutex
 	n       int
 	begun   time.Time
-	current [][sha256.Size]byte
+	current []digest
 	started []bool
 	ready   int
 	last    time.Time
 	first   *sample
 	ends    *sample
-	rounds  map[[sha256.Size]byte]*round
+	rounds  map[digest]*round
 	repeats int
 	done    int
 	waiting int
@@ -39,17 +42,17 @@ func newUpdates(n int) *updates {
 	return &updates{
 		n:       n,
 		begun:   time.Now(),
-		current: make([][sha256.Size]byte, n),
+		current: make([]digest, n),
 		started: make([]bool, n),
 		first:   &sample{},
 		ends:    &sample{},
-		rounds:  map[[sha256.Size]byte]*round{},
+		rounds:  map[digest]*round{},
 		settled: make(chan struct{}),
 		waiting: n,
 	}
 }
 
-func (u *updates) saw(i int, start, at time.Time, digest [sha256.Size]byte) {
+func (u *updates) saw(i int, start, at time.Time, content digest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	isFirst := !u.started[i]
@@ -61,16 +64,16 @@ func (u *updates) saw(i int, start, at time.Time, digest [sha256.Size]byte) {
 			u.last = at
 		}
 		defer u.settle()
-	} else if u.current[i] == digest {
+	} else if u.current[i] == content {
 		u.repeats++
 		return
 	}
-	u.current[i] = digest
+	u.current[i] = content
 
-	r := u.rounds[digest]
+	r := u.rounds[content]
 	if r == nil {
 		r = &round{seen: make([]bool, u.n), first: at, last: at}
-		u.rounds[digest] = r
+		u.rounds[content] = r
 	}
 	if r.seen[i] {
 		return
@@ -141,9 +144,9 @@ func (u *updates) unready(why string) string {
 }
 
 func (u *updates) reportReady() {
-	contents := map[[sha256.Size]byte]bool{}
-	for _, digest := range u.current {
-		contents[digest] = true
+	contents := map[digest]bool{}
+	for _, content := range u.current {
+		contents[content] = true
 	}
 	_ = report(struct {
 		Event    string    `json:"event"`
