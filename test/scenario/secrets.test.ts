@@ -22,6 +22,14 @@ async function keyOf(workload: WorkloadClient): Promise<Buffer> {
   return Buffer.from(scalar, 'hex');
 }
 
+/**
+ * What of the number stands on one line of the key's PEM: it begins 36 bytes into the PKCS#8 of a P-256 key, at the 48th of the 64
+ * characters of the first line.
+ */
+function inPem(key: Buffer): Buffer {
+  return Buffer.from(key.toString('base64').slice(16, 40));
+}
+
 describe.skipIf(!isRoot)('the agent’s memory (needs root, to look into it)', () => {
   test('holds one copy of a living process’ key, and none of a dead one’s', async () => {
     await using workload = new WorkloadClient(home.socket);
@@ -46,6 +54,20 @@ describe.skipIf(!isRoot)('the agent’s memory (needs root, to look into it)', (
     await using workload = new WorkloadClient(home.socket);
     for (const connection of ['a', 'b', 'c']) await workload.x509(connection);
     expect(copiesIn(daemon.pid, await keyOf(workload))).toBe(1);
+  });
+
+  test('holds no more of it for the ways of SDS, and none in PEM', async () => {
+    await using workload = new WorkloadClient(home.socket);
+    await workload.x509();
+    const key = await keyOf(workload);
+    for (const way of ['stream', 'delta', 'fetch']) {
+      expect(await workload.tell(`secrets ${way} ${way}`, 'secrets')).toEqual({ event: 'secrets', count: 1 });
+    }
+    expect(copiesIn(daemon.pid, key)).toBe(1);
+    expect(copiesIn(daemon.pid, inPem(key))).toBe(0);
+    workload.kill();
+    await leasesGone(daemon);
+    expect(copiesIn(daemon.pid, key)).toBe(0);
   });
 
   test('may hold one more for each connection whose authority was rewritten, in memory that was given back', async () => {

@@ -33,6 +33,8 @@ export interface SaidBundles {
 export type Said =
   | SaidX509
   | SaidBundles
+  /** A response of SDS. */
+  | { readonly event: 'secrets'; readonly count: number }
   | { readonly event: 'validated'; readonly id: string }
   /** The number that the newest private key is, in hexadecimal. */
   | { readonly event: 'key'; readonly scalar: string }

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { connect as connectTls, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
 import type {
   DescMessage,
+  DescMethod,
   DescMethodServerStreaming,
   DescMethodUnary,
   MessageInitShape,
@@ -13,6 +14,7 @@ import type {
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { certificatesIn } from '../../agent/cli/x509-identity.ts';
+import { SecretDiscoveryService } from '../../agent/gen/envoy/service/secret/v3/sds_pb.js';
 import { SpiffeWorkloadAPI, type X509SVIDResponse } from '../../agent/gen/workload_pb.js';
 import { readCrls } from './crl-reader.ts';
 import type { Said } from './workload-said.ts';
@@ -49,6 +51,8 @@ export class WorkloadSession {
           crls: readCrls(crl),
           at: performance.timeOrigin + performance.now(),
         }));
+      case 'secrets':
+        return this.#secrets(args[0], args[1]);
       case 'jwt':
         return this.#token(args[0] ?? '', args[1]);
       case 'validate':
@@ -90,6 +94,30 @@ export class WorkloadSession {
     call.on('data', (response: MessageShape<O>) => this.#say({ event, stream, ...describe(response) } as Said));
     call.on('error', (error: ServiceError) => this.#say({ event: 'end', stream, ...statusOf(error) }));
     call.on('end', () => this.#say({ event: 'end', stream, code: 'OK', details: '' }));
+  }
+
+  /** Asks for the first identity by SDS, in one of its ways; says how many secrets came. */
+  #secrets(way = 'stream', connection?: string): void {
+    const { deltaSecrets, fetchSecrets, streamSecrets } = SecretDiscoveryService.method;
+    const names = ['default'];
+    if (way === 'delta') this.#askSecrets(deltaSecrets, { resourceNamesSubscribe: names }, connection);
+    else if (way === 'fetch') this.#askSecrets(fetchSecrets, { resourceNames: names }, connection).end();
+    else this.#askSecrets(streamSecrets, { resourceNames: names }, connection);
+  }
+
+  #askSecrets<M extends DescMethod>(method: M, request: MessageInitShape<M['input']>, connection?: string) {
+    const call = this.#client(connection).makeBidiStreamRequest(
+      `/${method.parent.typeName}/${method.name}`,
+      (message: MessageInitShape<M['input']>) => Buffer.from(toBinary(method.input, create(method.input, message))),
+      (bytes) => fromBinary(method.output, bytes),
+      new Metadata(),
+    );
+    call.on('data', ({ resources }: { resources: readonly unknown[] }) => {
+      this.#say({ event: 'secrets', count: resources.length });
+    });
+    call.on('error', () => undefined);
+    call.write(request);
+    return call;
   }
 
   #describe({ svids, federatedBundles, crl }: X509SVIDResponse) {
