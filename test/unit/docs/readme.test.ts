@@ -15,6 +15,7 @@ const readme = readDocument('README.md');
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-docs-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+// What is Envoy's is marked `yml`.
 const examples = documents.flatMap((document) =>
   codeBlocks(document, 'yaml').map((text) => ({ path: document.path, text })),
 );
