@@ -65,6 +65,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
     startedAt: timestampFromMs(seen.startedAt),
     trustDomain: config.value.trustDomain,
     socket: config.value.socket,
+    moreSockets: config.value.sockets.map(({ path }) => path),
     serving: healthOf(seen).get('') === true,
     warnings: warnings(seen),
     peer: {

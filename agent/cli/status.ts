@@ -41,7 +41,7 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
     ...status.warnings.map((warning) => `  ! ${warning}`),
     ...fields([
       ['trust domain', status.trustDomain],
-      ['socket', status.socket],
+      ['socket', [status.socket, ...status.moreSockets].join(', ')],
       ['started', since && `${formatTime(since)}, ${formatDuration(wholeSeconds(now - since.getTime()))} ago`],
       [
         'callers',

@@ -110,6 +110,13 @@ export declare type GetStatusResponse = Message<"mayfly.admin.v1.GetStatusRespon
    * @generated from field: mayfly.admin.v1.GetStatusResponse.Sds sds = 16;
    */
   sds?: GetStatusResponse_Sds | undefined;
+
+  /**
+   * Where the agent listens beside `socket`.
+   *
+   * @generated from field: repeated string more_sockets = 17;
+   */
+  moreSockets: string[];
 };
 
 /**

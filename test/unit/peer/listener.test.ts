@@ -14,6 +14,7 @@ import { SystemClock } from '../../../agent/kernel/clock.ts';
 import { strongestProof } from '../../../agent/peer/credentials.ts';
 import { ExitWatch } from '../../../agent/peer/exit-watch.ts';
 import { Listener, type PeerLimits } from '../../../agent/peer/listener.ts';
+import type { SocketPlace } from '../../../agent/peer/listening-socket.ts';
 import { Instances } from '../../../agent/peer/process.ts';
 import { descriptors, isRoot, Processes, until } from '../../support/processes.ts';
 import { keptLog } from '../config/log.ts';
@@ -47,10 +48,10 @@ describe('a listener', () => {
   const clients: (ClientHttp2Session | Socket)[] = [];
   const sockets = descriptors(/socket|pidfd|pagemap/);
 
-  const open = async (over: Partial<PeerLimits> = {}, mode = 0o777) => {
+  const open = async (over: Partial<PeerLimits> = {}, mode = 0o777, more: readonly SocketPlace[] = []) => {
     listener = await Listener.open({
       name: 'workload',
-      sockets: [{ path, mode }],
+      sockets: [{ path, mode }, ...more],
       proof: strongestProof(false),
       instances,
       limits: { ...limits, ...over },
@@ -98,8 +99,8 @@ describe('a listener', () => {
     await once(socket, 'connect');
     return socket;
   };
-  const http2 = (authority = 'http://localhost') => {
-    const session = connectHttp2(authority, { createConnection: () => connect(path) });
+  const http2 = (authority = 'http://localhost', to = path) => {
+    const session = connectHttp2(authority, { createConnection: () => connect(to) });
     clients.push(session);
     session.on('error', () => undefined);
     return session;
@@ -257,12 +258,31 @@ describe('a listener', () => {
     await cut;
   });
 
-  test('is refused where another has its socket, and leaves nothing behind', async () => {
+  test('takes callers on each of its sockets, under one set of limits', async () => {
+    const second = join(dirname(path), 'second', 'api.sock');
+    await open({ maxConnectionsPerUid: 2 }, 0o777, [{ path: second, mode: 0o600 }]);
+    expect(statSync(second).mode & 0o777).toBe(0o600);
+    const onFirst = await ask(http2());
+    const onSecond = await ask(http2(undefined, second));
+    expect([onFirst, onSecond].map((answer) => answer.split(' ')[0])).toEqual(['workload-1', 'workload-2']);
+    expect(onSecond.split(' ')[1]).toBe(onFirst.split(' ')[1]);
+    const third = connect(second);
+    clients.push(third);
+    third.on('error', () => undefined);
+    await until(() => listener.refusals.counts.get('too-many-connections-of-user') === 1, 'the third is refused');
+    listener.close();
+    expect(existsSync(second)).toBe(false);
+  });
+
+  test('is refused where another has one of its sockets, and leaves nothing behind', async () => {
     await open();
     const before = descriptors(/socket/);
     const options = {
       name: 'x',
-      sockets: [{ path, mode: 0o600 }],
+      sockets: [
+        { path: join(dirname(path), 'free.sock'), mode: 0o600 },
+        { path, mode: 0o600 },
+      ],
       proof: strongestProof(false),
       instances,
       limits,
@@ -274,6 +294,7 @@ describe('a listener', () => {
       message: `process ${process.pid} holds the socket ${path}; stop it, or choose another path`,
     });
     expect(statSync(path).mode & 0o777).toBe(0o777);
+    expect(existsSync(join(dirname(path), 'free.sock'))).toBe(false);
     await until(() => descriptors(/socket/) <= before, 'nothing is left open');
   });
 
