@@ -21,8 +21,8 @@ const MAX_FILE_BYTES = 1024 ** 2;
 
 /**
  * The bundle of one foreign trust domain, from its file, read again when that changes. A file that is bad, or missing, leaves the
- * last good bundle in force: an unmounted volume must not cut off a trust domain. To withdraw trust, write an empty list of keys
- * or take the domain out of the configuration.
+ * last good bundle in force: an unmounted volume must not cut off a trust domain. One that is older than what is in force is bad. To
+ * withdraw trust, write an empty list of keys or take the domain out of the configuration.
  */
 export class FederatedBundle {
   readonly from: BundleFile;
@@ -33,7 +33,7 @@ export class FederatedBundle {
     this.from = from;
     this.#bundle = new Reloadable<TrustBundle>({
       name: 'federated_bundle',
-      load: () => readBundle(from),
+      load: async (current) => notOlder(await readBundle(from), current, from),
       digest: formatBundle,
       clock,
       log: logOf(log, from.trustDomain),
@@ -81,6 +81,22 @@ export async function readBundle({ trustDomain, file }: BundleFile): Promise<Tru
   } catch (error) {
     throw new MayflyError('INVALID_BUNDLE', `${file}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/**
+ * Sequences only ever grow (SPIFFE Trust Domain and Bundle §4.1.1): with a lower one, a key that was taken back since would be trusted
+ * again. One of 0, or none, tells nothing of its age. The same one with other keys is taken: somebody may have taken a key out by hand.
+ * So is an empty list of keys with whatever sequence: who withdraws trust is never kept from it.
+ *
+ * @throws MayflyError `INVALID_BUNDLE`
+ */
+function notOlder(next: TrustBundle, current: TrustBundle | undefined, { file, trustDomain }: BundleFile): TrustBundle {
+  const empty = next.x509Authorities.length + next.jwtAuthorities.length === 0;
+  if (current === undefined || empty || next.sequence === 0 || next.sequence >= current.sequence) return next;
+  throw new MayflyError(
+    'INVALID_BUNDLE',
+    `${file}: the bundle of ${trustDomain} has spiffe_sequence ${next.sequence}, and ${current.sequence} is in force: it is older; if the trust domain has begun anew, write {"keys": []} first`,
+  );
 }
 
 /** A log whose every line names the trust domain. */

@@ -37,7 +37,7 @@ export function parseBundle(trustDomain: TrustDomain, text: string): TrustBundle
       throw failHere(`has the private member "${exposed}"; a bundle is public: replace that key, it is known now`);
     }
     if (key['use'] === 'x509-svid') {
-      const root = parseRoot(key, failHere);
+      const root = parseRoot(trustDomain, key, failHere);
       if (root !== undefined) roots.set(root.toString('latin1'), root);
     } else if (key['use'] === 'jwt-svid') {
       const authority = parseJwtAuthority(key, failHere);
@@ -90,7 +90,7 @@ function parseObject(text: string, fail: Fail): JsonObject {
   return value;
 }
 
-function parseRoot(key: JsonObject, fail: Fail): Buffer | undefined {
+function parseRoot(trustDomain: TrustDomain, key: JsonObject, fail: Fail): Buffer | undefined {
   const { x5c } = key;
   if (x5c === undefined || (Array.isArray(x5c) && x5c.length === 0)) return undefined;
   // X509-SVID §6.2: all but the first are ignored.
@@ -105,7 +105,21 @@ function parseRoot(key: JsonObject, fail: Fail): Buffer | undefined {
   }
   if (!certificate.raw.equals(der)) throw fail('has an x5c with something other than one DER certificate');
   if (!certificate.ca) throw fail('has a certificate of no CA: it could vouch for nothing');
+  const named = trustDomainOf(certificate);
+  if (named !== undefined && named !== trustDomain) {
+    throw fail(
+      `has a root of ${named}, and would let it issue identities of ${trustDomain}; use the bundle of ${trustDomain}`,
+    );
+  }
   return der;
+}
+
+/**
+ * A bundle does not say whose it is, and with two files mixed up one trust domain could issue the identities of another. A CA's SPIFFE
+ * ID should be that of the trust domain that it issues for (X509-SVID §3.2); many roots have none and tell nothing.
+ */
+function trustDomainOf({ subjectAltName }: X509Certificate): string | undefined {
+  return /(?:^|, )URI:"?spiffe:\/\/([^/,"]+)/i.exec(subjectAltName ?? '')?.[1]?.toLowerCase();
 }
 
 function parseJwtAuthority(key: JsonObject, fail: Fail): JwtAuthority | undefined {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Daemon } from '../support/daemon.ts';
 import { Home } from '../support/home.ts';
 
-const FEDERATED = join(import.meta.dirname, '..', 'vectors', 'bundle', 'valid.json');
+const FEDERATED = join(import.meta.dirname, '..', 'vectors', 'bundle', 'valid-of-other-org.json');
 
 export const TRUST_DOMAIN = 'example.org';
 /** A trust domain whose bundle the agent has, from the test vectors; it holds one root and the JWT keys `ec` and `rsa`. */

@@ -38,9 +38,13 @@ async function open(...domains: string[]): Promise<FederatedBundles> {
 }
 
 async function write(name: string, ...kids: string[]): Promise<void> {
+  await writeNumbered(name, undefined, ...kids);
+}
+
+async function writeNumbered(name: string, sequence: number | undefined, ...kids: string[]): Promise<void> {
   const keys = kids.map((kid) => ({ ...jwk, kid, use: 'jwt-svid' }));
   // Whole or not at all, as whoever publishes a bundle should.
-  await writeFile(join(directory, `${name}.new`), JSON.stringify({ keys }));
+  await writeFile(join(directory, `${name}.new`), JSON.stringify({ keys, spiffe_sequence: sequence }));
   await rename(join(directory, `${name}.new`), join(directory, name));
 }
 
@@ -116,6 +120,50 @@ describe('federated bundles', () => {
     await write('a.org.json');
     await comesTo(bundles, '');
     expect(errors(bundles)['a.org']).toBeUndefined();
+  });
+
+  it('do not go back to an older state, whose keys may have been taken back since', async () => {
+    await writeNumbered('a.org.json', 7, 'a7');
+    const bundles = await open('a.org');
+    const { version } = bundles.latest;
+    await writeNumbered('a.org.json', 6, 'a6');
+    expect(await bundles.reload()).toBe(false);
+    expect(errors(bundles)['a.org']).toBe(
+      `${directory}/a.org.json: the bundle of a.org has spiffe_sequence 6, and 7 is in force: it is older; if the trust domain has begun anew, write {"keys": []} first`,
+    );
+    expect(bundles.latest.version).toBe(version);
+    expect(shown(bundles)).toBe('a.org:a7');
+  });
+
+  it.each<[string, number | undefined]>([
+    ['the next sequence', 8],
+    ['the same sequence', 7],
+    ['no sequence', undefined],
+    ['a sequence that says nothing', 0],
+  ])('take other keys with %s', async (_, sequence) => {
+    await writeNumbered('a.org.json', 7, 'a1');
+    const bundles = await open('a.org');
+    await writeNumbered('a.org.json', sequence, 'a2');
+    await comesTo(bundles, 'a.org:a2');
+  });
+
+  it('are withdrawn by a file without keys whatever its sequence', async () => {
+    await writeNumbered('a.org.json', 7, 'a7');
+    const bundles = await open('a.org');
+    await writeNumbered('a.org.json', 2);
+    await comesTo(bundles, '');
+    await writeNumbered('a.org.json', 1, 'a1');
+    expect(await bundles.reload()).toBe(false);
+    expect(shown(bundles)).toBe('');
+  });
+
+  it('begin anew after a file without keys and without a sequence', async () => {
+    await writeNumbered('a.org.json', 7, 'a7');
+    const bundles = await open('a.org');
+    await write('a.org.json');
+    await comesTo(bundles, '');
+    await writeNumbered('a.org.json', 1, 'a1');
+    await comesTo(bundles, 'a.org:a1');
   });
 
   it('are withdrawn and added by configuration, as one value', async () => {

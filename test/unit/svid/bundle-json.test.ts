@@ -74,6 +74,17 @@ describe('parsing', () => {
     expect(parseBundle(example, vector('valid-empty'))).toMatchObject({ x509Authorities: [], jwtAuthorities: [] });
   });
 
+  test('a root that names another trust domain is refused: the file is not the one that was meant', () => {
+    const text = vector('valid-of-other-org');
+    expect(parseBundle(parseTrustDomain('other.org'), text)).toMatchObject({ trustDomain: 'other.org', sequence: 7 });
+    expect(() => parseBundle(example, text)).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_BUNDLE',
+        message: `${FIRST} has a root of other.org, and would let it issue identities of example.org; use the bundle of example.org`,
+      }),
+    );
+  });
+
   test('a private key in something that is no JSON is not quoted', () => {
     expect(() => parseBundle(example, '{"keys": [{"d": "s3cret" oops}]}')).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('s3cret'), cause: undefined }),
