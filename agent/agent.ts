@@ -213,6 +213,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       operator,
       drill,
       events: ledger,
+      bundle: authority.bundle,
     }),
   );
 

@@ -18,9 +18,9 @@ export const clientCommands: readonly CommandRow[] = [
     load: async (terminal) => (await import('./watch.ts')).watchCommand(terminal),
   },
   {
-    name: 'bundles',
-    summary: 'show the keys that others are verified with',
-    load: async (terminal) => (await import('./bundles.ts')).bundlesCommand(terminal),
+    name: 'bundle',
+    summary: 'show the keys that others are verified with, and export those of this trust domain',
+    load: async (terminal) => (await import('./bundle.ts')).bundleCommand(terminal),
   },
   {
     name: 'validate',

@@ -1352,6 +1352,41 @@ export declare type DrillResponse_Subscriber = Message<"mayfly.admin.v1.DrillRes
 export declare const DrillResponse_SubscriberSchema: GenMessage<DrillResponse_Subscriber>;
 
 /**
+ * @generated from message mayfly.admin.v1.WatchBundleRequest
+ */
+export declare type WatchBundleRequest = Message<"mayfly.admin.v1.WatchBundleRequest"> & {
+};
+
+/**
+ * Describes the message mayfly.admin.v1.WatchBundleRequest.
+ * Use `create(WatchBundleRequestSchema)` to create a new message.
+ */
+export declare const WatchBundleRequestSchema: GenMessage<WatchBundleRequest>;
+
+/**
+ * @generated from message mayfly.admin.v1.WatchBundleResponse
+ */
+export declare type WatchBundleResponse = Message<"mayfly.admin.v1.WatchBundleResponse"> & {
+  /**
+   * @generated from field: string trust_domain = 1;
+   */
+  trustDomain: string;
+
+  /**
+   * In SPIFFE bundle format, which does not say whose it is.
+   *
+   * @generated from field: string bundle = 2;
+   */
+  bundle: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.WatchBundleResponse.
+ * Use `create(WatchBundleResponseSchema)` to create a new message.
+ */
+export declare const WatchBundleResponseSchema: GenMessage<WatchBundleResponse>;
+
+/**
  * @generated from service mayfly.admin.v1.Admin
  */
 export declare const Admin: GenService<{
@@ -1424,6 +1459,16 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof DrillRequestSchema;
     output: typeof DrillResponseSchema;
+  },
+  /**
+   * The bundle of the agent's own trust domain, and each newer one.
+   *
+   * @generated from rpc mayfly.admin.v1.Admin.WatchBundle
+   */
+  watchBundle: {
+    methodKind: "server_streaming";
+    input: typeof WatchBundleRequestSchema;
+    output: typeof WatchBundleResponseSchema;
   },
 }>;
 

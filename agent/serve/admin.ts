@@ -9,6 +9,8 @@ import type { Leases } from '../lease/leases.ts';
 import type { Operator, RevokedLease } from '../lease/operator.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
+import { formatBundle } from '../svid/bundle-json.ts';
+import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { Events } from './event-stream.ts';
 import { streamEvents } from './event-stream.ts';
 import type { Handlers } from './handlers.ts';
@@ -24,6 +26,8 @@ export interface AdminParts {
   readonly operator: Operator;
   readonly drill: Drill;
   readonly events: Events;
+  /** Of the own trust domain. */
+  readonly bundle: Latest<TrustBundle>;
 }
 
 const DRILL_WAIT_MS = 5000;
@@ -44,6 +48,11 @@ export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
       return { revoked: revoked.map(revokedMessage), allowed };
     },
     watchEvents: (request, call) => streamEvents(parts.events, request, call.signal),
+    async *watchBundle(_request, { signal }) {
+      for await (const bundle of parts.bundle.follow(signal)) {
+        yield { trustDomain: bundle.trustDomain, bundle: formatBundle(bundle) };
+      }
+    },
     async drill(request) {
       const isMeant = drillTarget(request);
       const leases = [...parts.leases].filter(({ instance, entry }) =>

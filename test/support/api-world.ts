@@ -207,6 +207,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
       operator,
       drill,
       events,
+      bundle: local.bundle,
     }),
   );
   const instances = new Instances(exits, clock);

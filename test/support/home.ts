@@ -27,7 +27,11 @@ export class Home {
    * @param entries the files in `entries/`, by name
    * @param config further lines of the configuration
    */
-  constructor(entries: Readonly<Record<string, string>> = { 'own.yaml': ownEntry() }, config = '') {
+  constructor(
+    entries: Readonly<Record<string, string>> = { 'own.yaml': ownEntry() },
+    config = '',
+    trustDomain = 'example.org',
+  ) {
     this.folder = mkdtempSync(join(tmpdir(), 'mayfly-scenario-'));
     // Callers of other users have to reach the socket.
     chmodSync(this.folder, 0o755);
@@ -36,7 +40,7 @@ export class Home {
     this.adminSocket = join(this.folder, 'admin.sock');
     this.dataDir = join(this.folder, 'data');
     this.#base = [
-      'trust_domain: example.org',
+      `trust_domain: ${trustDomain}`,
       'socket: api.sock',
       'admin_socket: admin.sock',
       'data_dir: data',
@@ -87,10 +91,15 @@ export class Home {
   }
 }
 
-/** An entry file with the identity `spiffe://example.org/<name>`. */
-export function entry(name: string, selectors: readonly string[], more: readonly string[] = []): string {
+/** An entry file with the identity `<name>` of a trust domain. */
+export function entry(
+  name: string,
+  selectors: readonly string[],
+  more: readonly string[] = [],
+  trustDomain = 'example.org',
+): string {
   const lines = [
-    `spiffe_id: spiffe://example.org/${name}`,
+    `spiffe_id: spiffe://${trustDomain}/${name}`,
     `selectors: [ ${selectors.map((selector) => JSON.stringify(selector)).join(', ')} ]`,
     ...more,
   ];

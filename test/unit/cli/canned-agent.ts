@@ -9,6 +9,7 @@ import type {
   DrillResponseSchema,
   RevokeRequestSchema,
   RevokeResponseSchema,
+  WatchBundleResponseSchema,
   WatchEventsRequestSchema,
   WatchEventsResponseSchema,
 } from '../../../agent/gen/admin_pb.js';
@@ -80,6 +81,8 @@ export class CannedAgent implements AsyncDisposable {
   /** What recent events are, and each later one for those who follow. */
   recent: readonly MessageInitShape<typeof WatchEventsResponseSchema>[] = [];
   readonly events = new Latest<MessageInitShape<typeof WatchEventsResponseSchema>>();
+  /** The bundle of its own trust domain. */
+  readonly bundle = new Latest<MessageInitShape<typeof WatchBundleResponseSchema>>();
   /** Where its ledger is. */
   ledgerDirectory = '';
   /** What operators asked for, in order. */
@@ -162,6 +165,7 @@ export class CannedAgent implements AsyncDisposable {
         return this.revocation;
       },
       watchEvents: (request, { signal }) => this.#watchEvents(request, signal),
+      watchBundle: (_request, { signal }) => this.bundle.follow(signal),
       drill: (request) => {
         this.asked.push(request);
         return this.drill;

@@ -164,7 +164,11 @@ describe('what an agent refuses is said in a sentence with what to do', () => {
     ['INTERNAL', 'INTERNAL', /^the agent at \/.* failed, its log says why: internal error/],
   ] as const)('%s', async (thrown, code, message) => {
     agent.refusal = new MayflyError(thrown, 'said');
-    for (const argv of [['fetch', 'x509'], ['fetch', 'jwt', '--audience', 'a'], ['bundles']]) {
+    for (const argv of [
+      ['fetch', 'x509'],
+      ['fetch', 'jwt', '--audience', 'a'],
+      ['bundle', 'show'],
+    ]) {
       const told = await mayfly([...argv, '--json']);
       expect(told.code).toBe(1);
       expect(told.stdout).toBe('');
@@ -244,9 +248,9 @@ describe('fetch jwt', () => {
   });
 });
 
-describe('bundles', () => {
+describe('bundle show', () => {
   test('shows X.509 roots and JWT keys by trust domain', async () => {
-    const { code, stdout, stderr } = await mayfly(['bundles']);
+    const { code, stdout, stderr } = await mayfly(['bundle', 'show']);
     expect(code).toBe(0);
     expect(stderr).toBe('');
     const lines = stdout.split('\n');
@@ -265,7 +269,7 @@ describe('bundles', () => {
     [['--x509'], ['crls', 'x509']],
     [['--jwt'], ['jwt']],
   ])('%j asks for those alone', async (options, keys) => {
-    const { code, stdout } = await mayfly(['bundles', '--json', ...options]);
+    const { code, stdout } = await mayfly(['bundle', 'show', '--json', ...options]);
     expect(code).toBe(0);
     const bundles = jsonOf(stdout) as Record<string, Record<string, unknown>>;
     expect(Object.keys(bundles).toSorted()).toEqual(keys);

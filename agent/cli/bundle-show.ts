@@ -29,9 +29,10 @@ interface Bundles {
   readonly jwt?: ReadonlyMap<string, { readonly keys: readonly Jwk[] }>;
 }
 
-/** `mayfly bundles` */
-export function bundlesCommand(terminal: Terminal): Command {
-  return new Command('bundles')
+/** `mayfly bundle show` */
+export function bundleShowCommand(terminal: Terminal): Command {
+  return new Command('show')
+    .summary('the keys that this process may verify others with')
     .description(
       'Show the keys that this process may verify others with: of its own trust domain and of those it federates with.',
     )
