@@ -45,6 +45,11 @@ export interface Commands {
   /** What the source of X.509-SVIDs holds. */
   source: [args: object, answer: Identity];
   bundle: [args: { readonly trustDomain: string }, answer: Bundle];
+  /** What the library reads in a file in SPIFFE bundle format; the hint in seconds. */
+  load: [
+    args: { readonly trustDomain: string; readonly path: string },
+    answer: Bundle & { readonly sequence: number; readonly refreshHint: number },
+  ];
   jwt: [args: { readonly audience: readonly string[]; readonly subject?: string }, answer: Token];
   /** Has the agent validate a token. */
   validate: [args: { readonly token: string; readonly audience: readonly string[] }, answer: Token];

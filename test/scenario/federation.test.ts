@@ -1,72 +1,33 @@
-import { spawn } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
-import { parseBundle } from '../../agent/svid/bundle-json.ts';
 import type { LaunchOptions } from '../support/daemon.ts';
-import { Daemon, MAIN, mayfly, plainEnvironment } from '../support/daemon.ts';
-import { entry, Home } from '../support/home.ts';
-import { eventually, JsonLines } from '../support/json-lines.ts';
+import { FederatedAgent } from '../support/federated-agent.ts';
+import { eventually } from '../support/json-lines.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 
-const OWN_UID = [`unix:uid:${process.getuid?.()}`];
 /** What whoever is to be told must have been told in. */
 const SOON_MS = 1000;
 
-/** An agent, the other trust domain whose bundle it is given, and a workload that follows its identity all the time. */
-class Side implements AsyncDisposable {
-  readonly name: string;
-  readonly other: string;
-  readonly home: Home;
-  #daemon: Daemon | undefined;
+/** With a workload that follows its identity all the time. */
+class Side extends FederatedAgent {
   #witness: WorkloadClient | undefined;
-
-  constructor(name: string, other: string, config: string) {
-    this.name = name;
-    this.other = other;
-    this.home = new Home({ 'own.yaml': this.entry(true) }, `${this.bundles}\n${config}`, name);
-  }
-
-  get bundles(): string {
-    return `bundles: [ { trust_domain: ${this.other}, file: other.json } ]`;
-  }
-
-  /** Where the other's bundle is looked for. */
-  get file(): string {
-    return this.home.path('other.json');
-  }
-
-  get daemon(): Daemon {
-    if (this.#daemon === undefined) throw new Error('the agent does not run');
-    return this.#daemon;
-  }
 
   get witness(): WorkloadClient {
     if (this.#witness === undefined) throw new Error('nobody follows');
     return this.#witness;
   }
 
-  entry(federates: boolean): string {
-    return entry('own', OWN_UID, federates ? [`federates_with: [ ${this.other} ]`] : [], this.name);
-  }
-
-  async start(options: LaunchOptions = {}): Promise<void> {
-    await this[Symbol.asyncDispose]();
-    this.#daemon = await Daemon.start(this.home, options);
+  override async start(options: LaunchOptions = {}): Promise<void> {
+    await super.start(options);
     this.#witness = new WorkloadClient(this.home.socket);
     await this.#witness.x509();
   }
 
-  /** `mayfly bundle export` of this side. */
-  export(...options: string[]): ReturnType<typeof mayfly> {
-    return mayfly(['--admin-socket', this.home.adminSocket, 'bundle', 'export', ...options]);
-  }
-
-  /** Gives the bundle of this side to the other, as an operator does. */
-  async giveTo({ file }: Side): Promise<void> {
-    expect(await this.export('--write', file)).toMatchObject({ code: 0, stderr: '' });
+  override async stop(): Promise<void> {
+    await this.#witness?.[Symbol.asyncDispose]();
+    this.#witness = undefined;
+    await super.stop();
   }
 
   /** Resolves once the witness has been told, in time, what it may trust of the other trust domain. */
@@ -85,12 +46,6 @@ class Side implements AsyncDisposable {
     return trusted((await newcomer.x509()).federated, this.other);
   }
 
-  /** The roots in the other's file. */
-  given(): string {
-    const { x509Authorities } = parseBundle(parseTrustDomain(this.other), readFileSync(this.file, 'utf8'));
-    return x509Authorities.map((der) => new X509Certificate(der).fingerprint256).join();
-  }
-
   async token(): Promise<string> {
     const { tokens } = await this.witness.tell('jwt anybody', 'jwt');
     return tokens[0] ?? '';
@@ -99,13 +54,14 @@ class Side implements AsyncDisposable {
   validates(token: string) {
     return this.witness.tell(`validate ${token} anybody`, 'validated', 'refused');
   }
+}
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#witness?.[Symbol.asyncDispose]();
-    await this.#daemon?.stop();
-    this.#witness = undefined;
-    this.#daemon = undefined;
-  }
+/** The roots in the file that a side was given. */
+function given(side: Side): string {
+  return side
+    .given()
+    .x509Authorities.map((der) => new X509Certificate(der).fingerprint256)
+    .join();
 }
 
 /** Fingerprints of roots. */
@@ -131,10 +87,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const side of [here, there]) {
-    await side[Symbol.asyncDispose]();
-    side.home.remove();
-  }
+  for (const side of [here, there]) await side[Symbol.asyncDispose]();
 });
 
 test('two agents start without the other’s bundle, and say that they wait for it', async () => {
@@ -151,8 +104,8 @@ test('two agents start without the other’s bundle, and say that they wait for 
 test('given the other’s file, workloads of each trust the other’s roots, and each agent validates the other’s tokens', async () => {
   const marks = [here.witness.said.mark, there.witness.said.mark] as const;
   await Promise.all([there.giveTo(here), here.giveTo(there)]);
-  await here.trusts(here.given(), marks[0]);
-  await there.trusts(there.given(), marks[1]);
+  await here.trusts(given(here), marks[0]);
+  await there.trusts(given(there), marks[1]);
   for (const [at, of] of [
     [here, there],
     [there, here],
@@ -165,31 +118,21 @@ test('given the other’s file, workloads of each trust the other’s roots, and
 });
 
 test('new keys of one are trusted by the other before they sign, within a second of their export', async () => {
-  const before = { token: await there.token(), roots: here.given() };
-  const exporter = spawn(
-    process.execPath,
-    [MAIN, '--admin-socket', there.home.adminSocket, '--json', 'bundle', 'export', '--write', here.file, '--follow'],
-    { env: plainEnvironment(), stdio: ['ignore', 'pipe', 'ignore'] },
-  );
-  try {
-    const exported = new JsonLines<{ readonly spiffe_sequence: number }>(exporter.stdout);
-    const { spiffe_sequence: sequence } = await exported.first(() => true, 'the first export');
-    const mark = here.witness.said.mark;
-    // With keys of another type successors are made at once.
-    await there.start({ args: ['--set', 'authority.key_type=ec-p384'] });
-    await exported.first(({ spiffe_sequence }) => spiffe_sequence > sequence, 'the export of the new keys');
-    await here.trusts(here.given(), mark);
-    expect(here.given().split(',')).toEqual([before.roots, expect.any(String)]);
-    expect(await here.validates(before.token)).toMatchObject({ event: 'validated' });
+  const before = { token: await there.token(), roots: given(here) };
+  await using exported = there.keepGiving(here);
+  const { spiffe_sequence: sequence } = await exported.lines.first(() => true, 'the first export');
+  const mark = here.witness.said.mark;
+  // With keys of another type successors are made at once.
+  await there.start({ args: ['--set', 'authority.key_type=ec-p384'] });
+  await exported.lines.first(({ spiffe_sequence }) => spiffe_sequence > sequence, 'the export of the new keys');
+  await here.trusts(given(here), mark);
+  expect(given(here).split(',')).toEqual([before.roots, expect.any(String)]);
+  expect(await here.validates(before.token)).toMatchObject({ event: 'validated' });
 
-    await there.daemon.logged('authority.rotated', 0, ({ jwt_key }) => jwt_key !== kidOf(before.token));
-    token = await there.token();
-    expect(kidOf(token)).not.toBe(kidOf(before.token));
-    expect(await here.validates(token)).toEqual({ event: 'validated', id: 'spiffe://other.org/own' });
-  } finally {
-    exporter.kill();
-    await once(exporter, 'close');
-  }
+  await there.daemon.logged('authority.rotated', 0, ({ jwt_key }) => jwt_key !== kidOf(before.token));
+  token = await there.token();
+  expect(kidOf(token)).not.toBe(kidOf(before.token));
+  expect(await here.validates(token)).toEqual({ event: 'validated', id: 'spiffe://other.org/own' });
 });
 
 describe('the last good bundle stays, and status says so, while the file', () => {

@@ -22,6 +22,7 @@ type command struct {
 	Address     string   `json:"address"`
 	Authority   string   `json:"authority"`
 	Service     string   `json:"service"`
+	Path        string   `json:"path"`
 }
 
 // output is the one writer of standard output: an answer and an event never share a line.
@@ -80,6 +81,8 @@ func run(ctx context.Context, workload *workload, asked command) (any, error) {
 		return workload.source()
 	case "bundle":
 		return workload.bundle(asked.TrustDomain)
+	case "load":
+		return load(asked.TrustDomain, asked.Path)
 	case "jwt":
 		return workload.jwt(asked.Audience, asked.Subject)
 	case "validate":

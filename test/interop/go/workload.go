@@ -128,12 +128,16 @@ func (w *workload) bundle(name string) (any, error) {
 	if err := w.agree(bundle); err != nil {
 		return nil, err
 	}
+	return authoritiesOf(bundle), nil
+}
+
+func authoritiesOf(bundle *spiffebundle.Bundle) map[string]any {
 	keys := []string{}
 	for id := range bundle.JWTAuthorities() {
 		keys = append(keys, id)
 	}
 	slices.Sort(keys)
-	return map[string]any{"x509": rawOf(bundle.X509Authorities()), "jwt": keys}, nil
+	return map[string]any{"x509": rawOf(bundle.X509Authorities()), "jwt": keys}
 }
 
 func (w *workload) agree(bundle *spiffebundle.Bundle) error {

@@ -3,11 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Admin } from '../../../agent/gen/admin_pb.js';
 import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
+import { parseBundle } from '../../../agent/svid/bundle-json.ts';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
 import { HOUR, MINUTE } from '../../support/lease-world.ts';
 
-const { getStatus, listEntries, listLeases, reload } = Admin.method;
+const { getStatus, listEntries, listLeases, reload, watchBundle } = Admin.method;
 const { fetchX509SVID, fetchJWTSVID } = SpiffeWorkloadAPI.method;
 const terms = { header: [] };
 const uid = process.getuid?.() ?? 0;
@@ -92,6 +93,22 @@ describe('the admin service', () => {
     await world.clock.elapse(MINUTE);
     await stream.at(2);
     expect((await world.client.call(listLeases, {}, terms)).leases).toMatchObject([{ rotations: 1, renewalError: '' }]);
+  });
+
+  it('tells the bundle of its own trust domain, and each newer one', async () => {
+    const stream = world.client.stream(watchBundle, {}, terms);
+    const first = await stream.at(1);
+    expect(first.trustDomain).toBe('example.org');
+    expect(parseBundle(parseTrustDomain('example.org'), first.bundle)).toMatchObject({
+      sequence: 1,
+      refreshHint: 300,
+      x509Authorities: world.bundle.value?.x509Authorities,
+    });
+    world.clock.step(12 * HOUR);
+    const { jwtAuthorities, sequence } = parseBundle(parseTrustDomain('example.org'), (await stream.at(2)).bundle);
+    expect([jwtAuthorities.length, sequence]).toEqual([2, 2]);
+    expect(stream.received).toHaveLength(2);
+    stream.cancel();
   });
 
   it('reloads, and tells what could not be loaded', async () => {
