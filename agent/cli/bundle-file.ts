@@ -1,6 +1,6 @@
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { isLackOfRoom, isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
 import { replaceFile } from '../kernel/replaced-file.ts';
 
 /** A file for other agents to read, replaced whole: one that is read half written would be refused. */
@@ -42,9 +42,8 @@ export class BundleFile {
 }
 
 function explained(path: string, error: unknown): unknown {
-  const system = systemCodeOf(error);
-  if (system === undefined || isMayflyError(error)) return error;
-  if (system === 'ENOSPC' || system === 'EDQUOT') {
+  if (systemCodeOf(error) === undefined || isMayflyError(error)) return error;
+  if (isLackOfRoom(error)) {
     return new MayflyError('DISK_FULL', `there is no room for ${path}; make some`, { cause: error });
   }
   return new MayflyError('PERMISSION_MISSING', `${path} cannot be written: ${messageOf(error)}`, { cause: error });

@@ -1,9 +1,6 @@
 import {
-  closeSync,
-  fsyncSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readlinkSync,
   renameSync,
@@ -13,7 +10,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { isLackOfRoom, isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { syncDirectory } from '../kernel/replaced-file.ts';
 import { readStartTime } from '../peer/system/proc.ts';
 
 /** One rotation, in PEM. */
@@ -103,7 +101,7 @@ export class SvidFiles {
       rmSync(join(this.directory, CURRENT), { force: true });
       for (const { name } of FILES) rmSync(join(this.directory, name), { force: true });
       this.#removeVersions(undefined);
-      flush(this.directory);
+      syncDirectory(this.directory);
     });
   }
 
@@ -113,7 +111,7 @@ export class SvidFiles {
       const text = pem[part];
       if (text !== undefined) writeFileSync(join(directory, name), text, { flag: 'wx', mode, flush: true });
     }
-    flush(directory);
+    syncDirectory(directory);
   }
 
   #link(version: string, pem: SvidPem): void {
@@ -126,7 +124,7 @@ export class SvidFiles {
       else if (linkIn(this.directory, name) === undefined)
         symlinkSync(`${CURRENT}/${name}`, join(this.directory, name));
     }
-    flush(this.directory);
+    syncDirectory(this.directory);
   }
 
   /** The versions of ended processes too, which were killed before they could. */
@@ -181,7 +179,7 @@ export class SvidFiles {
     const system = systemCodeOf(error);
     // Our own, and Node's ERR_…, are not what the disk says.
     if (system === undefined || isMayflyError(error) || system.startsWith('ERR_')) return error;
-    if (system === 'ENOSPC' || system === 'EDQUOT') {
+    if (isLackOfRoom(error)) {
       return new MayflyError('DISK_FULL', `there is no room in ${this.directory}; make some`, { cause: error });
     }
     const reason = messageOf(error);
@@ -201,14 +199,4 @@ function linkIn(directory: string, name: string): { target: string | undefined }
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return undefined;
   return { target: found.isSymbolicLink() ? readlinkSync(path) : undefined };
-}
-
-/** A renamed or new name is on the disk once its directory is. */
-function flush(directory: string): void {
-  const descriptor = openSync(directory, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }

@@ -1,9 +1,8 @@
 import type { Clock } from '../kernel/clock.ts';
-import { asError, MayflyError } from '../kernel/errors.ts';
+import { asError, isLackOfRoom, MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Body } from './chain.ts';
 import { chained } from './chain.ts';
-import { isLackOfRoom } from './ledger-directory.ts';
 import type { Head } from './record.ts';
 import type { OpenSegment, SegmentPlace } from './segment-writer.ts';
 import { SegmentWriter } from './segment-writer.ts';

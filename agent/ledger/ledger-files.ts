@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import { close, constants, ftruncate, open, write } from 'node:fs';
 import { rm, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { syncDirectory } from './ledger-directory.ts';
+import { syncDirectory } from '../kernel/replaced-file.ts';
 
 /** What durable means: on the disk, or with the kernel. */
 export type Sync = 'strict' | 'relaxed';

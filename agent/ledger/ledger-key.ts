@@ -1,21 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, sign, verify } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
-import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
+import { fileFailure } from '../kernel/private-files.ts';
+import { replaceFile } from '../kernel/replaced-file.ts';
 import { canonicalJson } from './canonical-json.ts';
 import type { Link } from './chain.ts';
-import { damagedLedger, ledgerFailure, mustBePrivateFile, syncDirectory } from './ledger-directory.ts';
+import { damagedLedger, LEDGER_FILES, mustBeLedgerFile } from './ledger-directory.ts';
 import type { LedgerJwk, SignedFields } from './record.ts';
 
 /** The key that signs checkpoints, and nothing else: it vouches for a ledger whose beginning is no longer kept. */
@@ -90,39 +79,16 @@ function privateKeyOf(path: string, pem: string): KeyObject {
 }
 
 function readKey(path: string): string | undefined {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined;
-    throw ledgerFailure('read', path, error);
-  }
-  try {
-    const stat = fstatSync(descriptor);
-    mustBePrivateFile(path, stat);
+  return LEDGER_FILES.read(path, (stat) => {
+    mustBeLedgerFile(path, stat);
     if (stat.size > 4096) throw damagedLedger(path, 'is too large for a key');
-    return readFileSync(descriptor, 'utf8');
-  } catch (error) {
-    throw error instanceof MayflyError ? error : ledgerFailure('read', path, error);
-  } finally {
-    closeSync(descriptor);
-  }
+  });
 }
 
 function writeKey(path: string, pem: string): void {
-  const temporary = `${path}.tmp`;
   try {
-    rmSync(temporary, { force: true });
-    const descriptor = openSync(temporary, 'wx', 0o600);
-    try {
-      writeFileSync(descriptor, pem);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, path);
-    syncDirectory(dirname(path));
+    replaceFile(path, pem, 0o600);
   } catch (error) {
-    throw ledgerFailure('write', path, error);
+    throw fileFailure('write', path, error);
   }
 }

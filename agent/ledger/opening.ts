@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { ledgerFailure, secureLedgerDirectory } from './ledger-directory.ts';
+import { fileFailure } from '../kernel/private-files.ts';
+import { LEDGER_FILES } from './ledger-directory.ts';
 import type { LedgerFiles } from './ledger-files.ts';
 import { LedgerKey } from './ledger-key.ts';
 import type { Head } from './record.ts';
@@ -29,7 +30,7 @@ export interface FoundLedger {
  * @throws MayflyError `DATA_DIR_DAMAGED`, `DATA_DIR_UNSAFE`, `DISK_FULL`, `PERMISSION_MISSING`
  */
 export async function findLedger(directory: string, files: LedgerFiles): Promise<FoundLedger> {
-  secureLedgerDirectory(directory);
+  LEDGER_FILES.secureDirectory(directory);
   const [issuance, use] = read(directory, () => [endOfStream(directory, 'issuance'), endOfStream(directory, 'use')]);
   const isFirst = issuance.newest === undefined && use.newest === undefined;
   const key = LedgerKey.open(join(directory, 'key.pem'), isFirst ? 'first start' : 'damage');
@@ -57,7 +58,7 @@ async function startOf({ head, newest }: StreamEnd, files: LedgerFiles): Promise
     const firstBytes = scan.first?.bytes ?? 0;
     return { head, segment: { name: segment.name, file, bytes: scan.goodBytes, firstBytes } };
   } catch (error) {
-    throw ledgerFailure('open', segment.path, error);
+    throw fileFailure('open', segment.path, error);
   }
 }
 
@@ -65,6 +66,6 @@ function read<T>(directory: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw ledgerFailure('read', directory, error);
+    throw fileFailure('read', directory, error);
   }
 }

@@ -1,5 +1,5 @@
 import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
-import { ledgerFailure } from './ledger-directory.ts';
+import { fileFailure } from '../kernel/private-files.ts';
 import { linesOf } from './lines.ts';
 import type { RecordOf } from './record.ts';
 import type { Segment, Stream } from './segments.ts';
@@ -34,7 +34,7 @@ export function* readLedger<S extends Stream>(directory: string, stream: S, sinc
       if (!isAllBefore(segments[index + 1], since)) yield* recordsIn(stream, segment, since);
     }
   } catch (error) {
-    throw ledgerFailure('read', directory, error);
+    throw fileFailure('read', directory, error);
   }
 }
 

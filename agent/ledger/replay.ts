@@ -1,6 +1,8 @@
 import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, rmSync } from 'node:fs';
+import { fileFailure } from '../kernel/private-files.ts';
+import { syncDirectory } from '../kernel/replaced-file.ts';
 import { hashOf, NO_RECORD } from './chain.ts';
-import { damagedLedger, ledgerFailure, mustBePrivateFile, syncDirectory } from './ledger-directory.ts';
+import { damagedLedger, mustBeLedgerFile } from './ledger-directory.ts';
 import { signatureProblem } from './ledger-key.ts';
 import { lastLineOf, linesOf } from './lines.ts';
 import type { AnyRecord, Checkpoint, Head, IssuanceRecord } from './record.ts';
@@ -73,7 +75,7 @@ export function cutTorn(directory: string, { torn }: StreamEnd): void {
       else truncateDurably(segment.path, goodBytes);
       syncDirectory(directory);
     } catch (error) {
-      throw ledgerFailure('repair', segment.path, error);
+      throw fileFailure('repair', segment.path, error);
     }
   }
 }
@@ -128,10 +130,10 @@ function mustBeOwn(path: string): void {
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    throw ledgerFailure('read', path, error);
+    throw fileFailure('read', path, error);
   }
   try {
-    mustBePrivateFile(path, fstatSync(descriptor));
+    mustBeLedgerFile(path, fstatSync(descriptor));
   } finally {
     closeSync(descriptor);
   }

@@ -1,5 +1,5 @@
 import { systemCodeOf } from '../kernel/errors.ts';
-import { ledgerFailure } from './ledger-directory.ts';
+import { fileFailure } from '../kernel/private-files.ts';
 import { linesOf } from './lines.ts';
 import type { Head } from './record.ts';
 import { RecordCheck } from './record-check.ts';
@@ -104,7 +104,7 @@ function verifySegment(segment: Segment, isNewest: boolean, check: RecordCheck) 
     if (problem !== undefined) fault ??= { segment: segment.name, ...problem };
   } catch (error) {
     // Removed since the files were listed: it was too old.
-    if (systemCodeOf(error) !== 'ENOENT') throw ledgerFailure('read', segment.path, error);
+    if (systemCodeOf(error) !== 'ENOENT') throw fileFailure('read', segment.path, error);
   }
   return { fault, unfinished };
 }
