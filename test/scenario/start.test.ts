@@ -2,8 +2,9 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Daemon, refusal, sentence } from '../support/daemon.ts';
+import { Daemon, leasesGone, refusal, sentence } from '../support/daemon.ts';
 import { Home } from '../support/home.ts';
+import { eventually } from '../support/json-lines.ts';
 import { HAS_OPENSSL, openssl } from '../support/openssl.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import type { SaidX509 } from '../support/workload-said.ts';
@@ -91,6 +92,9 @@ describe('an agent that has started', () => {
 
   test('keeps a second one off its data_dir, whatever else that has', async () => {
     const sockets = newHome();
+    // The end of the workload before is recorded first.
+    await leasesGone(daemon);
+    await eventually('the ledger is at rest', async () => (await daemon.status()).ledger?.pending === 0 || undefined);
     const files = home.dataFiles();
     const { code, stderr, stdout } = await refusal(sockets, { args: ['--data-dir', home.dataDir] });
     expect(stderr).toBe(
