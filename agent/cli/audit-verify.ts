@@ -8,7 +8,7 @@ import { ledgerDirectory, withPlace } from './audit-place.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
 import type { FieldRow } from './output.ts';
-import { AnsweredNo, fields } from './output.ts';
+import { AnsweredNo, counted, fields } from './output.ts';
 import { optionOf } from './program.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -74,7 +74,7 @@ function verifiedLines({ verification, expectation }: Verified): string[] {
           ['first', `${first.seq}, ${first.time}${first.seq > 1 ? '; those before are no longer kept' : ''}`],
           ['last', `${last.seq}, ${last.time}`],
         ];
-  const faults = problems.length === 1 ? '1 fault' : `${problems.length} faults`;
+  const faults = counted(problems.length, 'fault');
   return [
     `${stream}: ${problems.length === 0 ? 'nothing is wrong' : `NOT AS IT WAS WRITTEN, ${faults}`}`,
     ...problems.map((fault) => `  ! ${faultText(fault)}`),

@@ -14,7 +14,7 @@ import type { EntryFilesConfig } from '../registry/file-entries.ts';
 import { rulesOf } from '../registry/file-entries.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
-import { AnsweredNo } from './output.ts';
+import { AnsweredNo, counted } from './output.ts';
 import type { Terminal } from './terminal.ts';
 
 interface CheckOptions {
@@ -44,8 +44,8 @@ async function check({ options, output, terminal }: Invocation<CheckOptions>): P
     ...problems.map((problem) => new InvalidConfig([problem]).message),
     ...warnings.map((warning) => `warning: ${warning}`),
     problems.length === 0
-      ? `${path} is good: ${counted(entries, 'entry', 'entries')}, ${counted(warnings.length, 'warning', 'warnings')}`
-      : `${path} is not good: ${counted(problems.length, 'problem', 'problems')}; mend what stands above, and check again`,
+      ? `${path} is good: ${counted(entries, 'entry', 'entries')}, ${counted(warnings.length, 'warning')}`
+      : `${path} is not good: ${counted(problems.length, 'problem')}; mend what stands above, and check again`,
   ]);
   if (problems.length > 0) throw new AnsweredNo();
 }
@@ -100,8 +100,4 @@ async function checked<T>(
 
 function problemJson({ source, line, column, path, message }: Problem) {
   return { source, line: line ?? null, column: column ?? null, path, message };
-}
-
-function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
 }

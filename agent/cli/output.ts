@@ -98,6 +98,11 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
   );
 }
 
+/** A number of things for people: `1 entry`, `2 entries`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 /** A size for people: `412 bytes`, `1.2 KiB`, `100 MiB`. */
 export function byteText(bytes: number | bigint): string {
   const count = Number(bytes);

@@ -8,7 +8,7 @@ import { connectAdmin } from './client.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
 import { messageJson } from './message-json.ts';
-import { AnsweredNo, table } from './output.ts';
+import { AnsweredNo, counted, table } from './output.ts';
 import type { TargetOptions } from './target.ts';
 import { entryOption, jtiOption, pidOption, serialOption, spiffeIdOption, targetOf } from './target.ts';
 import type { Terminal } from './terminal.ts';
@@ -79,9 +79,7 @@ function revocationLines({ revoked, allowed }: RevokeResponse): string[] {
       ? ['nothing was revoked: no living process has that, and nothing of it is still valid']
       : table(['PID', 'SPIFFE ID', 'ENTRY', 'REVOKED', 'LEASE'], revoked.flatMap(revokedRows))),
     ...barLines(revoked.filter(({ barred }) => barred)),
-    ...(allowed === 0
-      ? []
-      : [`no longer barred from earlier: ${allowed === 1 ? '1 process' : `${allowed} processes`}`]),
+    ...(allowed === 0 ? [] : [`no longer barred from earlier: ${counted(allowed, 'process', 'processes')}`]),
   ];
 }
 

@@ -6,7 +6,7 @@ import type {
 } from '../gen/admin_pb.js';
 import { formatUntil } from './moment.ts';
 import type { FieldRow } from './output.ts';
-import { byteText } from './output.ts';
+import { byteText, counted } from './output.ts';
 
 /** What `status` says of revocation: whether lists are given out, what is on them, and what they cost in lifetime. */
 export function revocationRows(revocation: Revocation | undefined, now: number): readonly FieldRow[] {
@@ -47,8 +47,4 @@ function lifetimeText({ age, deathsPerSecond, entryId, lifetime }: Lifetime): st
 
 function seconds(count: number): string {
   return `${Math.round(count * 10) / 10}s`;
-}
-
-function counted(count: number, one: string, many = `${one}s`): string {
-  return `${count} ${count === 1 ? one : many}`;
 }
