@@ -6,6 +6,7 @@ import type { LiveLease } from '../ledger/state.ts';
 import { processKey } from '../ledger/state.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Instances } from '../peer/process.ts';
+import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
 import type { Revocation } from '../revocation/revocation.ts';
 import type { Leases } from './leases.ts';
@@ -30,12 +31,13 @@ export interface AdoptionCount {
  * Goes through the leases that the ledger says are alive. A process that still is what it was is held and watched again, and keeps what
  * it has; whatever cannot be told to be the same has no identity any more. To be called before anybody can connect.
  */
-export function adoptLeases({ ledger, log, ...parts }: AdoptionParts): AdoptionCount {
+export function adoptLeases({ entries, ledger, log, ...parts }: AdoptionParts): AdoptionCount {
+  const entriesById = new Map(entries.value?.entries.map((entry) => [entry.id, entry]));
   let adopted = 0;
   let revoked = 0;
   const living: ProcessInstance[] = [];
   for (const leases of byProcess(ledger.state.leases.values())) {
-    const { ended, instance } = adoptProcess(leases, { ledger, log, ...parts });
+    const { ended, instance } = adoptProcess(leases, entriesById, { ledger, ...parts });
     adopted += leases.length - ended;
     revoked += ended;
     if (instance !== undefined) living.push(instance);
@@ -58,11 +60,12 @@ async function lookAtEach(instances: readonly ProcessInstance[], leases: Leases)
 /** The leases of one process: how many of them had to end, and the process where it is held. */
 function adoptProcess(
   leases: readonly LiveLease[],
-  parts: AdoptionParts,
+  entries: ReadonlyMap<string, Entry>,
+  parts: Omit<AdoptionParts, 'entries' | 'log'>,
 ): { readonly ended: number; readonly instance?: ProcessInstance } {
   const [first] = leases;
   if (first === undefined) return { ended: 0 };
-  const { entries, instances, ledger, revocation } = parts;
+  const { instances, ledger, revocation } = parts;
   const { instance } = first;
   const adoption = instances.adopt({
     bootId: first.bootId,
@@ -84,7 +87,7 @@ function adoptProcess(
   }
   let ended = 0;
   for (const lease of leases) {
-    const entry = entries.value?.entries.find(({ id }) => id === lease.entry);
+    const entry = entries.get(lease.entry);
     if (entry === undefined || entry.spiffeId !== lease.spiffeId) {
       const reason: LeaseEndReason = entry === undefined ? 'entry-removed' : 'entry-changed';
       revocation.end(lease, reason, {});

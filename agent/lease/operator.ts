@@ -35,6 +35,9 @@ export interface RevokedLease {
   readonly barred: boolean;
 }
 
+/** The leases in the table, by their ids: the ledger may know some that are in it no more. */
+type HeldLeases = ReadonlyMap<string, Lease>;
+
 /** Revokes by hand: ends leases, and keeps their processes from being given the same again until the operator allows it. */
 export class Operator {
   readonly #leases: Leases;
@@ -53,10 +56,12 @@ export class Operator {
    */
   revoke(target: RevocationTarget, order: RevocationOrder): { revoked: readonly RevokedLease[]; allowed: number } {
     const allowed = order.allowReissue ? this.#allow(target, order) : 0;
+    // Looked up in a map: `all` means each of them.
+    const held = new Map([...this.#leases].map((lease) => [lease.id, lease]));
     const revoked =
       target.kind === 'jti'
-        ? [this.#revokeToken(target.jti, order)]
-        : this.#targeted(target).map((lease) => this.#revokeLease(lease, order));
+        ? [this.#revokeToken(target.jti, order, held)]
+        : this.#targeted(target).map((lease) => this.#revokeLease(lease, order, held));
     if (revoked.length === 0 && allowed === 0) throw this.#notFound(target);
     return { revoked, allowed };
   }
@@ -65,20 +70,20 @@ export class Operator {
     return [...this.#ledger.state.leases.values()].filter((lease) => isMeant(lease, target));
   }
 
-  #revokeLease(lease: LiveLease, { allowReissue, code, reason }: RevocationOrder): RevokedLease {
+  #revokeLease(lease: LiveLease, { allowReissue, code, reason }: RevocationOrder, held: HeldLeases): RevokedLease {
     if (!allowReissue) this.#revocation.bar(lease, reason);
-    const held = this.#held(lease.id);
+    const own = held.get(lease.id);
     const how = { code, cause: reason };
-    const ended = held === undefined ? undefined : this.#leases.end(held, 'revoked', how);
+    const ended = own === undefined ? undefined : this.#leases.end(own, 'revoked', how);
     const { serials, jtis } = ended ?? this.#revocation.end(lease, 'revoked', how);
     return { lease, serials, jtis, ended: true, barred: !allowReissue };
   }
 
   /** One token alone: its process keeps its identity, and is given another token when it asks. */
-  #revokeToken(jti: string, { code, reason }: RevocationOrder): RevokedLease {
+  #revokeToken(jti: string, { code, reason }: RevocationOrder, held: HeldLeases): RevokedLease {
     const lease = this.#ledger.state.leases.values().find(({ tokens }) => tokens.has(jti));
     if (lease === undefined) throw this.#notFound({ kind: 'jti', jti });
-    this.#held(lease.id)?.tokens.forget();
+    held.get(lease.id)?.tokens.forget();
     this.#revocation.revokeToken(jti, { code, cause: reason });
     return { lease, serials: [], jtis: [jti], ended: false, barred: false };
   }
@@ -97,11 +102,6 @@ export class Operator {
         ? `${absence(target)}; mayfly leases shows what there is`
         : `it is revoked already (${before.reason}); mayfly audit trace tells why`;
     return new MayflyError('NOT_FOUND', sentence);
-  }
-
-  #held(leaseId: string): Lease | undefined {
-    for (const lease of this.#leases) if (lease.id === leaseId) return lease;
-    return undefined;
   }
 
   #allow(target: RevocationTarget, { reason }: RevocationOrder): number {
