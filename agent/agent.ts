@@ -197,12 +197,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   api.add(ServerReflectionAlpha, reflectionAlpha(services));
   operators.add(Health, healthHandlers);
   const operator = new Operator({ leases, ledger, revocation });
-  const drill = new Drill({
-    leases,
-    clock,
-    revoke: (lease) => leases.end(lease, 'revoked', { code: 'superseded', cause: 'drill' }),
-    published: () => revocation.forBundles.value?.number ?? 0,
-  });
+  const drill = new Drill({ leases, revocation, clock });
   operators.add(
     Admin,
     admin({

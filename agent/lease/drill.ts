@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
+import type { Revocation } from '../revocation/revocation.ts';
 import type { Subscriber, Told } from './deliveries.ts';
 import type { Lease } from './lease.ts';
 import type { Leases } from './leases.ts';
@@ -26,11 +27,8 @@ export interface Reached {
 /** What a drill needs of the stage and of revocation. */
 export interface DrillParts {
   readonly leases: Leases;
+  readonly revocation: Revocation;
   readonly clock: Clock;
-  /** Revokes, so that the process may be given a new identity at once. */
-  readonly revoke: (lease: Lease) => void;
-  /** The number of the newest lists that were published. */
-  readonly published: () => number;
 }
 
 /**
@@ -80,13 +78,14 @@ export class Drill {
     leases: readonly Lease[],
     signal: AbortSignal,
   ): Promise<{ drilled: readonly Drilled[]; reached: readonly Reached[] }> {
-    const { clock, leases: table, revoke } = this.#parts;
+    const { clock, leases: table, revocation } = this.#parts;
     const start = clock.monotonic();
     const before = [...table.deliveries];
-    const published = this.#parts.published();
+    const published = revocation.forBundles.value?.number ?? 0;
     const drilled = leases.map((lease) => {
       const oldSerial = lease.x509?.serial ?? '';
-      revoke(lease);
+      // No bar: the process is to be given a new identity at once.
+      table.end(lease, 'revoked', { code: 'superseded', cause: 'drill' });
       return { lease, oldSerial, newSerial: undefined, ms: clock.monotonic() - start };
     });
     // Whatever is published from now on has what was just revoked.

@@ -170,12 +170,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   });
   const validation = new Validation({ leases, revocation, ledger, clock });
   const operator = new Operator({ leases, ledger, revocation });
-  const drill = new Drill({
-    leases,
-    clock,
-    revoke: (lease) => leases.end(lease, 'revoked', { code: 'superseded', cause: 'drill' }),
-    published: () => revocation.forBundles.value?.number ?? 0,
-  });
+  const drill = new Drill({ leases, revocation, clock });
   const events = { recent: () => ['{"type":"agent.started"}'], subscribe: () => () => {} };
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
   const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
