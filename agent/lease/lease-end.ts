@@ -1,3 +1,4 @@
+import { END_TEXTS } from '../peer/instance.ts';
 import type { LeaseEnd } from './lease.ts';
 
 /** Why a lease is over, such that "process 7 …" reads well. */
@@ -6,11 +7,7 @@ export function whyEnded(reason: LeaseEnd): string {
 }
 
 const SENTENCES: Readonly<Record<LeaseEnd, string>> = {
-  exited: 'has exited',
-  executed: 'has become another program',
-  'changed-ids': 'has become another user or group',
-  'changed-cgroup': 'was moved to another cgroup',
-  'changed-namespace': 'has entered another namespace',
+  ...END_TEXTS,
   'entry-removed': 'has an entry no more',
   'entry-changed': 'has an entry that means something else now',
   'selectors-changed': 'is no longer what its entry asks for',

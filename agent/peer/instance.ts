@@ -18,22 +18,18 @@ export interface InstanceFacts {
   readonly layout: string | undefined;
 }
 
-/** What a process whose instance is over has done, to go on with after its number. */
+/** What a process whose instance is over has done, such that "process 7 …" reads well. */
+export const END_TEXTS: Readonly<Record<InstanceEnd, string>> = {
+  exited: 'has exited',
+  executed: 'has executed another program',
+  'changed-ids': 'has changed its user or group',
+  'changed-cgroup': 'has been moved to another cgroup',
+  'changed-namespace': 'has entered another namespace',
+};
+
+/** {@link END_TEXTS}, also of an instance that was let go of. */
 export function endText(end: InstanceEnd | undefined): string {
-  switch (end) {
-    case 'exited':
-      return 'has exited';
-    case 'executed':
-      return 'has executed another program';
-    case 'changed-ids':
-      return 'has changed its user or group';
-    case 'changed-cgroup':
-      return 'has been moved to another cgroup';
-    case 'changed-namespace':
-      return 'has entered another namespace';
-    case undefined:
-      return 'is no longer connected';
-  }
+  return end === undefined ? 'is no longer connected' : END_TEXTS[end];
 }
 
 /**
