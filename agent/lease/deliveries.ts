@@ -1,10 +1,10 @@
 import type { ProcessInstance } from '../peer/instance.ts';
 
-/** What a stream has taken from the agent. */
+/** What the client of a stream has by now. */
 export interface Told {
-  /** The serials of the certificates in it; none of a stream that carries none. */
+  /** The serials of its certificates; none of a stream that carries none. */
   readonly serials: readonly string[];
-  /** The number of the newest revocation list in it; 0 of a stream that carries none. */
+  /** The number of its newest revocation list; 0 of a stream that carries none. */
   readonly lists: number;
 }
 
@@ -21,6 +21,11 @@ export class Subscriber implements Disposable {
     this.instance = instance;
     this.method = method;
     this.#closed = closed;
+  }
+
+  /** What it has; `undefined` before the first. */
+  get told(): Told | undefined {
+    return this.#told;
   }
 
   /** Notes what HTTP/2 has taken off for the client. */

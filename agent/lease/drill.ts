@@ -49,6 +49,7 @@ export class Drill {
   ): Promise<{ drilled: readonly Drilled[]; reached: readonly Reached[] }> {
     const { clock, leases: table } = this.#parts;
     const start = clock.monotonic();
+    const before = [...table.deliveries].map((subscriber) => [subscriber, subscriber.told?.serials ?? []] as const);
     const drilled = await Promise.all(
       leases.map(async (lease) => {
         const oldSerial = lease.x509?.serial ?? '';
@@ -62,12 +63,11 @@ export class Drill {
         };
       }),
     );
-    const followers = [...table.deliveries].filter(({ method }) => method === 'FetchX509SVID');
     const reached = await Promise.all(
-      drilled.flatMap(({ lease, newSerial }) =>
-        followers
-          .filter(({ instance }) => newSerial !== undefined && instance === lease.instance)
-          .map((follower) => this.#reach(follower, 'certificate', start, signal, has(newSerial))),
+      drilled.flatMap(({ newSerial, oldSerial }) =>
+        before
+          .filter(([, serials]) => newSerial !== undefined && serials.includes(oldSerial))
+          .map(([follower]) => this.#reach(follower, 'certificate', start, signal, has(newSerial))),
       ),
     );
     return { drilled, reached };
@@ -80,7 +80,10 @@ export class Drill {
   ): Promise<{ drilled: readonly Drilled[]; reached: readonly Reached[] }> {
     const { clock, leases: table, revocation } = this.#parts;
     const start = clock.monotonic();
-    const before = [...table.deliveries];
+    const before = [...table.deliveries].flatMap((subscriber) => {
+      const { told } = subscriber;
+      return told === undefined ? [] : [{ subscriber, told }];
+    });
     const published = revocation.forBundles.value?.number ?? 0;
     const drilled = leases.map((lease) => {
       const oldSerial = lease.x509?.serial ?? '';
@@ -90,13 +93,14 @@ export class Drill {
     });
     // Whatever is published from now on has what was just revoked.
     const listed = ({ lists }: Told) => lists > published;
-    const own = new Set(leases.map(({ instance }) => instance));
+    const gone = new Set(drilled.map(({ oldSerial }) => oldSerial));
     const reached = await Promise.all(
-      listeners(before).map((listener) =>
-        own.has(listener.instance) && listener.method === 'FetchX509SVID'
-          ? this.#reach(listener, 'end', start, signal, without(drilled))
-          : this.#reach(listener, 'list', start, signal, listed),
-      ),
+      before.flatMap(({ subscriber, told }) => {
+        if (told.serials.some((serial) => gone.has(serial))) {
+          return [this.#reach(subscriber, 'end', start, signal, without(gone))];
+        }
+        return told.lists > 0 ? [this.#reach(subscriber, 'list', start, signal, listed)] : [];
+      }),
     );
     return { drilled, reached };
   }
@@ -117,16 +121,11 @@ export class Drill {
   }
 }
 
-function listeners(deliveries: Iterable<Subscriber>): Subscriber[] {
-  return [...deliveries].filter(({ method }) => method === 'FetchX509SVID' || method === 'FetchX509Bundles');
-}
-
 function has(serial: string | undefined): (told: Told) => boolean {
   return ({ serials }) => serial !== undefined && serials.includes(serial);
 }
 
 /** Told of what it still has, or has anew: either way without what was revoked. */
-function without(drilled: readonly Drilled[]): (told: Told) => boolean {
-  const gone = new Set(drilled.map(({ oldSerial }) => oldSerial));
+function without(gone: ReadonlySet<string>): (told: Told) => boolean {
   return ({ serials }) => serials.length > 0 && !serials.some((serial) => gone.has(serial));
 }

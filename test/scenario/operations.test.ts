@@ -108,12 +108,17 @@ describe('what operators see', () => {
     await using other = new WorkloadClient(home.socket);
     const { serial } = await workload.x509();
     await other.tell('bundles', 'bundles');
+    for (const way of ['stream', 'delta']) await workload.tell(`secrets ${way} ${way}`, 'secrets');
     const rotated = await admin('drill', '--pid', String(workload.pid), '--json');
     expect(rotated).toMatchObject({ code: 0, stderr: '' });
     const next = await workload.update(({ serial: now }) => now !== serial, 'the new certificate');
     expect(JSON.parse(rotated.stdout)).toMatchObject({
       leases: [{ pid: workload.pid, old_serial: serial, new_serial: next.serial }],
-      subscribers: [{ pid: workload.pid, method: 'FetchX509SVID', what: 'certificate', told: true }],
+      subscribers: expect.arrayContaining(
+        ['FetchX509SVID', 'StreamSecrets', 'DeltaSecrets'].map((method) =>
+          expect.objectContaining({ pid: workload.pid, method, what: 'certificate', told: true }),
+        ),
+      ),
     });
 
     const revoked = await admin('drill', '--pid', String(workload.pid), '--revoke', '--json');

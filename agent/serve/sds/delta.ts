@@ -79,7 +79,7 @@ export class Delta implements Protocol<DeltaDiscoveryRequest> {
     }
     this.#nonce += 1;
     this.#named = changed.map(({ name }) => name);
-    return response(changed, removed, String(this.#nonce));
+    return response(changed, removed, String(this.#nonce), resources);
   }
 
   /** A nonce that was never sent, or was answered already, says nothing. */
@@ -96,14 +96,19 @@ export class Delta implements Protocol<DeltaDiscoveryRequest> {
   }
 }
 
-function response(changed: readonly Resource[], removedResources: readonly string[], nonce: string): Response {
+function response(
+  changed: readonly Resource[],
+  removedResources: readonly string[],
+  nonce: string,
+  all: readonly Resource[],
+): Response {
   const head = create(DeltaDiscoveryResponseSchema, {
     typeUrl: SECRET_TYPE,
     nonce,
     removedResources: [...removedResources],
   });
   const parts = [bytesPart(toBinary(DeltaDiscoveryResponseSchema, head)), ...changed.map(resourcePart)];
-  return responseOf(parts, changed);
+  return responseOf(parts, changed, all);
 }
 
 function resourcePart({ any, name, version }: Resource): Part {

@@ -10,6 +10,8 @@ export interface Response {
   readonly message: Uint8Array | SecretMessage;
   /** The identities in it. */
   readonly svids: readonly X509Svid[];
+  /** All that the client has once it has taken it. */
+  readonly held: readonly X509Svid[];
 }
 
 /** One of the two ways in which xDS speaks on a stream: what the client says, and what it is to be told. */
@@ -31,9 +33,17 @@ export interface Protocol<Request> {
   next(from: Holdable): Response | undefined;
 }
 
-/** A response of these parts, with these resources among them. */
-export function responseOf(parts: readonly Part[], resources: readonly Resource[]): Response {
+/**
+ * A response of these parts, with these resources among them.
+ *
+ * @param all that the client has then
+ */
+export function responseOf(parts: readonly Part[], resources: readonly Resource[], all: readonly Resource[]): Response {
   const message = joined(...parts);
-  const svids = resources.flatMap(({ svid }) => svid ?? []);
-  return { message: svids.length > 0 ? new SecretMessage(message) : message, svids };
+  const svids = svidsOf(resources);
+  return { message: svids.length > 0 ? new SecretMessage(message) : message, svids, held: svidsOf(all) };
+}
+
+function svidsOf(resources: readonly Resource[]): readonly X509Svid[] {
+  return resources.flatMap(({ svid }) => svid ?? []);
 }

@@ -70,7 +70,7 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
 function response(resources: readonly Resource[], versionInfo: string, nonce: string): Response {
   const head = create(DiscoveryResponseSchema, { versionInfo, typeUrl: SECRET_TYPE, nonce });
   const parts = resources.map(({ any }) => field(RESOURCES, ...any));
-  return responseOf([bytesPart(toBinary(DiscoveryResponseSchema, head)), ...parts], resources);
+  return responseOf([bytesPart(toBinary(DiscoveryResponseSchema, head)), ...parts], resources, resources);
 }
 
 /** The same whatever the order in which a client names them. */
