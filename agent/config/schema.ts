@@ -149,6 +149,12 @@ const revocation = mapping({
     'reload',
     'How often at most followers of X.509-SVIDs are told of a change in the lists alone, since their clients reload files and TLS contexts. Followers of bundles are told at once.',
   ),
+  sds_interval: key(
+    ttl('10ms', '1h'),
+    '200ms',
+    'reload',
+    'How often at most proxies are told of a change in the lists, since they make their TLS contexts anew. The first change after a quiet time is told at once.',
+  ),
   max_push_rate: key(
     bytes('64KiB', '1GiB'),
     '32MiB',

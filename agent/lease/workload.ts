@@ -131,9 +131,18 @@ export class Workload {
     return this.#followBundles((bundles) => bundles.follow(signal));
   }
 
-  /** The bundles with the revocation lists at once, then at each change of either. Errors as {@link bundles}. */
-  listedBundles(signal: AbortSignal): AsyncGenerator<readonly [BundleUpdate, PublishedLists], void, undefined> {
-    return this.#followBundles((bundles) => Latest.followBoth(bundles, this.#parts.revocation.forBundles, signal));
+  /**
+   * The bundles with the revocation lists at once, then at each change of either. Errors as {@link bundles}.
+   *
+   * @param to whose pace it is
+   */
+  listedBundles(
+    signal: AbortSignal,
+    to: 'verifiers' | 'proxies',
+  ): AsyncGenerator<readonly [BundleUpdate, PublishedLists], void, undefined> {
+    const { forBundles, forProxies } = this.#parts.revocation;
+    const lists = to === 'proxies' ? forProxies : forBundles;
+    return this.#followBundles((bundles) => Latest.followBoth(bundles, lists, signal));
   }
 
   async *#followBundles<T>(

@@ -13,6 +13,8 @@ export interface PublishedLists {
 export interface Pace {
   /** How often at most followers of X.509-SVIDs are told of lists alone, in milliseconds. */
   readonly x509SvidInterval: number;
+  /** The same for proxies. */
+  readonly sdsInterval: number;
   /** Bytes a second, over all streams. */
   readonly maxPushRate: number;
 }
@@ -20,13 +22,51 @@ export interface Pace {
 // Under churn no more lists than this are signed, even where nobody follows.
 const LEAST_GAP_MS = 20;
 
-/** When something last went out to the followers of one `Latest`, and what it cost. */
-interface Sent {
-  readonly at: number;
-  readonly bytes: number;
-}
+/** One kind of follower: what it was told last, and when it is told next. */
+class Channel {
+  readonly latest = new Latest<PublishedLists>();
+  readonly #clock: Clock;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #sentBytes = 0;
+  #alarm: Alarm | undefined;
 
-const NEVER_SENT: Sent = { at: Number.NEGATIVE_INFINITY, bytes: 0 };
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether it is to be told of something at a time that is set. */
+  get planned(): boolean {
+    return this.#alarm !== undefined;
+  }
+
+  /** Sets the time at which `run` is to tell it, in place of any before. */
+  plan(least: number, maxPushRate: number, run: () => void): void {
+    this.cancel();
+    const gap = Math.max(least, (this.#sentBytes / maxPushRate) * 1000);
+    this.#alarm = this.#in(this.#sentAt + gap - this.#clock.monotonic(), run);
+  }
+
+  /** @param sharing how many channels share the rate: many slow streams of one are to hold up no fast one of another */
+  tell(lists: PublishedLists, sharing: number): void {
+    this.cancel();
+    const bytes = lists.crls.reduce((sum, { length }) => sum + length, 0);
+    this.#sentAt = this.#clock.monotonic();
+    this.#sentBytes = bytes * Math.max(1, this.latest.followers) * sharing;
+    this.latest.set(lists);
+  }
+
+  cancel(): void {
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+  }
+
+  /** Where there is nothing to wait for, at the end of this turn: processes end together. */
+  #in(ms: number, run: () => void): Alarm {
+    if (ms > 0) return this.#clock.after(ms, run);
+    const turn = setImmediate(run);
+    return { cancel: () => clearImmediate(turn) };
+  }
+}
 
 /**
  * Tells followers of new lists. The first change after a quiet time goes out at once, with all that happens in the same turn of the
@@ -34,17 +74,12 @@ const NEVER_SENT: Sent = { at: Number.NEGATIVE_INFINITY, bytes: 0 };
  * are whole: whoever is slow gets the newest.
  */
 export class Publisher {
-  /** For those who only verify: as fast as the rate allows. */
-  readonly forBundles = new Latest<PublishedLists>();
-  /** For clients that reload files and TLS contexts at each message: in the interval. */
-  readonly forSvids = new Latest<PublishedLists>();
   readonly #clock: Clock;
   readonly #lists: () => PublishedLists;
+  readonly #bundles: Channel;
+  readonly #proxies: Channel;
+  readonly #svids: Channel;
   #pace: Pace;
-  #bundlesSent = NEVER_SENT;
-  #svidsSent = NEVER_SENT;
-  #bundlesAlarm: Alarm | undefined;
-  #svidsAlarm: Alarm | undefined;
   /** When the oldest revocation was made that is in no published list yet; on the monotonic clock. */
   #revokedAt: number | undefined;
   #pushes = 0;
@@ -56,6 +91,24 @@ export class Publisher {
     this.#pace = pace;
     this.#clock = clock;
     this.#lists = lists;
+    this.#bundles = new Channel(clock);
+    this.#proxies = new Channel(clock);
+    this.#svids = new Channel(clock);
+  }
+
+  /** For those who only verify: as fast as the rate allows. */
+  get forBundles(): Latest<PublishedLists> {
+    return this.#bundles.latest;
+  }
+
+  /** For proxies, which make all TLS contexts anew at each list: in an interval of their own. */
+  get forProxies(): Latest<PublishedLists> {
+    return this.#proxies.latest;
+  }
+
+  /** For clients that reload files and TLS contexts at each message: in the interval. */
+  get forSvids(): Latest<PublishedLists> {
+    return this.#svids.latest;
   }
 
   /** How often lists were published. */
@@ -70,8 +123,8 @@ export class Publisher {
 
   configure(pace: Pace): void {
     this.#pace = pace;
-    if (this.#bundlesAlarm !== undefined) this.#planBundles();
-    if (this.#svidsAlarm !== undefined) this.#planSvids();
+    if (this.#bundles.planned) this.#planBundles();
+    for (const channel of this.#slower) if (channel.planned) this.#plan(channel);
   }
 
   /** Something was revoked. */
@@ -82,75 +135,58 @@ export class Publisher {
 
   /** The lists have changed in a way that nobody waits for. */
   changed(): void {
-    if (this.#bundlesAlarm === undefined) this.#planBundles();
+    if (!this.#bundles.planned) this.#planBundles();
   }
 
   /** Tells everybody at once, whatever the pace: what verifiers have would not do any more. */
   publishNow(): void {
     if (this.#closed) return;
     // Counted first: whoever was just told does not wait for the next yet.
-    const followers = this.forBundles.followers;
-    this.#publish();
-    this.#publishForSvids(followers);
+    const sharing = this.#sharing;
+    this.#publish(sharing);
+    for (const channel of this.#slower) this.#passOn(channel, sharing);
   }
 
   close(): void {
     this.#closed = true;
-    this.#bundlesAlarm?.cancel();
-    this.#svidsAlarm?.cancel();
+    for (const channel of [this.#bundles, ...this.#slower]) channel.cancel();
+  }
+
+  /** Those who are told what followers of bundles have been told. */
+  get #slower(): readonly Channel[] {
+    return [this.#proxies, this.#svids];
+  }
+
+  get #sharing(): number {
+    const followed = [this.#bundles, ...this.#slower].filter(({ latest }) => latest.followers > 0);
+    return Math.max(1, followed.length);
   }
 
   #planBundles(): void {
     if (this.#closed) return;
-    this.#bundlesAlarm?.cancel();
-    this.#bundlesAlarm = this.#in(this.#wait(this.#bundlesSent, LEAST_GAP_MS), () => {
-      this.#publish();
-      if (this.#svidsAlarm === undefined) this.#planSvids();
+    this.#bundles.plan(LEAST_GAP_MS, this.#pace.maxPushRate, () => {
+      this.#publish(this.#sharing);
+      for (const channel of this.#slower) if (!channel.planned) this.#plan(channel);
     });
   }
 
-  #planSvids(): void {
-    this.#svidsAlarm?.cancel();
-    const wait = this.#wait(this.#svidsSent, this.#pace.x509SvidInterval);
-    this.#svidsAlarm = this.#in(wait, () => this.#publishForSvids(this.forBundles.followers));
+  #plan(channel: Channel): void {
+    const { maxPushRate, sdsInterval, x509SvidInterval } = this.#pace;
+    const least = channel === this.#proxies ? sdsInterval : x509SvidInterval;
+    channel.plan(least, maxPushRate, () => this.#passOn(channel, this.#sharing));
   }
 
-  #publish(): void {
-    this.#bundlesAlarm?.cancel();
-    this.#bundlesAlarm = undefined;
+  #publish(sharing: number): void {
     const now = this.#clock.monotonic();
     if (this.#revokedAt !== undefined) this.#lastDelay = now - this.#revokedAt;
     this.#revokedAt = undefined;
-    const lists = this.#lists();
-    this.#bundlesSent = { at: now, bytes: costOf(lists, this.forBundles, this.forSvids.followers) };
     this.#pushes += 1;
-    this.forBundles.set(lists);
+    this.#bundles.tell(this.#lists(), sharing);
   }
 
-  #publishForSvids(others: number): void {
-    this.#svidsAlarm?.cancel();
-    this.#svidsAlarm = undefined;
-    const lists = this.forBundles.value;
-    if (lists === undefined || lists === this.forSvids.value) return;
-    this.#svidsSent = { at: this.#clock.monotonic(), bytes: costOf(lists, this.forSvids, others) };
-    this.forSvids.set(lists);
+  #passOn(channel: Channel, sharing: number): void {
+    channel.cancel();
+    const lists = this.#bundles.latest.value;
+    if (lists !== undefined && lists !== channel.latest.value) channel.tell(lists, sharing);
   }
-
-  #wait({ at, bytes }: Sent, least: number): number {
-    const gap = Math.max(least, (bytes / this.#pace.maxPushRate) * 1000);
-    return at + gap - this.#clock.monotonic();
-  }
-
-  /** Where there is nothing to wait for, at the end of this turn: processes end together. */
-  #in(ms: number, run: () => void): Alarm {
-    if (ms > 0) return this.#clock.after(ms, run);
-    const turn = setImmediate(run);
-    return { cancel: () => clearImmediate(turn) };
-  }
-}
-
-/** Each of the two has half the rate while the other has followers too, so that many slow streams hold up no fast one. */
-function costOf({ crls }: PublishedLists, to: Latest<PublishedLists>, others: number): number {
-  const bytes = crls.reduce((sum, { length }) => sum + length, 0) * Math.max(1, to.followers);
-  return others > 0 ? 2 * bytes : bytes;
 }

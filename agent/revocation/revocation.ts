@@ -75,6 +75,11 @@ export class Revocation {
     return this.#publisher.forBundles;
   }
 
+  /** The lists for proxies: a change is told in an interval of theirs. */
+  get forProxies(): Latest<PublishedLists> {
+    return this.#publisher.forProxies;
+  }
+
   /** The lists for those who are given certificates as well: a change of the lists alone is told in the interval. */
   get forSvids(): Latest<PublishedLists> {
     return this.#publisher.forSvids;

@@ -48,7 +48,7 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
       const workload = workloadOf(leases, call);
       using subscriber = leases.deliveries.open(call.caller.instance, 'FetchX509Bundles');
       const changed = changes();
-      for await (const [update, lists] of workload.listedBundles(call.signal)) {
+      for await (const [update, lists] of workload.listedBundles(call.signal, 'verifiers')) {
         if (!changed(x509BundlesOf(update), lists)) continue;
         yield x509BundlesMessage(update, lists);
         subscriber.tell({ serials: [], lists: lists.number });

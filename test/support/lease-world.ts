@@ -34,6 +34,7 @@ export const REVOCATION = {
   maxBytes: 128 * 1024,
   minX509SvidTtl: 10_000,
   x509SvidInterval: 1000,
+  sdsInterval: 200,
   maxPushRate: 32 * 1024 * 1024,
 };
 

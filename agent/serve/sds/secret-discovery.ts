@@ -69,7 +69,7 @@ async function* discover<Request>(
   const { subscription } = protocol;
   const turn = new Latest<undefined>();
   using svids = new Feed((stop) => leases.of(instance).x509(stop), turn);
-  using bundles = new Feed((stop) => leases.of(instance).listedBundles(stop), turn);
+  using bundles = new Feed((stop) => leases.of(instance).listedBundles(stop, 'proxies'), turn);
   using subscriber = leases.deliveries.open(instance, method);
   let asked = false;
   let saidAll = false;

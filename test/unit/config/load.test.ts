@@ -66,6 +66,7 @@ describe('a configuration', () => {
         maxBytes: 128 * 1024,
         minX509SvidTtl: 10_000,
         x509SvidInterval: 1000,
+        sdsInterval: 200,
         maxPushRate: 32 * 1024 ** 2,
       },
       sds: {

@@ -16,7 +16,7 @@ beforeEach(() => {
   clock = new ManualClock();
   size = 1024;
   signed = 0;
-  publisher = new Publisher({ x509SvidInterval: SECOND, maxPushRate: RATE }, clock, () => {
+  publisher = new Publisher({ x509SvidInterval: SECOND, sdsInterval: 200, maxPushRate: RATE }, clock, () => {
     signed += 1;
     return { crls: [Buffer.alloc(size)], number: signed };
   });
@@ -38,9 +38,10 @@ function follow(latest: Latest<PublishedLists>, count = 1) {
   return { told, stop: () => stop.abort() };
 }
 
-test('there are lists for both from the beginning', () => {
+test('there are lists for all from the beginning', () => {
   expect(publisher.forBundles.value).toMatchObject({ number: 1 });
   expect(publisher.forSvids.value).toBe(publisher.forBundles.value);
+  expect(publisher.forProxies.value).toBe(publisher.forBundles.value);
 });
 
 test('after a quiet time the first is told at once, with all that happens in the same turn', async () => {
@@ -57,8 +58,9 @@ test('after a quiet time the first is told at once, with all that happens in the
   expect(signed).toBe(2);
 });
 
-test('under churn followers of bundles are told in short steps, those of certificates once in the interval', async () => {
+test('under churn followers of bundles are told in short steps, proxies and those of certificates once in their interval', async () => {
   const bundles = follow(publisher.forBundles);
+  const proxies = follow(publisher.forProxies);
   const svids = follow(publisher.forSvids);
   await clock.elapse(10 * SECOND);
   for (let at = 0; at < 5000; at += 5) {
@@ -72,8 +74,10 @@ test('under churn followers of bundles are told in short steps, those of certifi
   expect(publisher.lastDelayMs).toBeLessThanOrEqual(25);
   expect(svids.told.length).toBeGreaterThanOrEqual(6);
   expect(svids.told.length).toBeLessThanOrEqual(8);
-  // Nothing is left out: the last that was signed is the last that both were told.
-  expect([bundles.told.at(-1)!.number, svids.told.at(-1)!.number]).toEqual([signed, signed]);
+  expect(proxies.told.length).toBeGreaterThanOrEqual(25);
+  expect(proxies.told.length).toBeLessThanOrEqual(28);
+  // Nothing is left out: the last that was signed is the last that all were told.
+  expect([bundles, proxies, svids].map(({ told }) => told.at(-1)!.number)).toEqual([signed, signed, signed]);
 });
 
 test.each([
@@ -82,7 +86,7 @@ test.each([
   [10, 400],
 ])('bytes a second are bounded over %i and %i streams together', async (bundleStreams, svidStreams) => {
   size = 64 * 1024;
-  publisher.configure({ x509SvidInterval: 100, maxPushRate: 16 * RATE });
+  publisher.configure({ x509SvidInterval: 100, sdsInterval: 50, maxPushRate: 16 * RATE });
   const bundles = follow(publisher.forBundles, bundleStreams);
   const svids = follow(publisher.forSvids, Math.max(1, svidStreams));
   if (svidStreams === 0) svids.stop();
@@ -122,12 +126,12 @@ test('what everybody needs now is told at once, whatever the pace, and once', as
 
 describe('another pace', () => {
   test('holds for what is waiting already', async () => {
-    publisher.configure({ x509SvidInterval: 3600 * SECOND, maxPushRate: RATE });
+    publisher.configure({ x509SvidInterval: 3600 * SECOND, sdsInterval: 3600 * SECOND, maxPushRate: RATE });
     const svids = follow(publisher.forSvids);
     publisher.revoked();
     await clock.elapse(10 * SECOND);
     expect(svids.told.map(({ number }) => number)).toEqual([1]);
-    publisher.configure({ x509SvidInterval: SECOND, maxPushRate: RATE });
+    publisher.configure({ x509SvidInterval: SECOND, sdsInterval: 200, maxPushRate: RATE });
     await clock.elapse(0);
     expect(svids.told.map(({ number }) => number)).toEqual([1, 2]);
   });

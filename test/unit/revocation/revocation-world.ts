@@ -23,6 +23,7 @@ export const CONFIG: RevocationConfig = {
   maxBytes: 128 * 1024,
   minX509SvidTtl: 10 * SECOND,
   x509SvidInterval: SECOND,
+  sdsInterval: 200,
   maxPushRate: 32 * 1024 * 1024,
 };
 

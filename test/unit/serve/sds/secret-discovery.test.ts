@@ -82,7 +82,7 @@ async function revokeOne(): Promise<string> {
   const serial = lease?.x509?.serial ?? '';
   if (lease !== undefined) world.leases.end(lease, 'revoked', { code: 'keyCompromise' });
   // Lists that changed a moment ago wait for this long.
-  await world.clock.elapse(20);
+  await world.clock.elapse(200);
   held.cancel();
   await held.ended;
   return serial;
