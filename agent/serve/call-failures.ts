@@ -8,9 +8,10 @@ import { statusOf } from './status.ts';
 /** Why a call is aborted whose client has gone: nobody is there to be told, so one for all spares a stack trace a call. */
 export const CLIENT_GONE = new MayflyError('NO_IDENTITY', 'the client has gone');
 
-// The caller is told too little to help himself, and nobody else would know. The other errors are the caller's own mistakes.
+// The caller is told too little to help himself, or is a proxy that nobody watches. The other errors are the caller's own mistakes.
 const WORTH_A_WARNING: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NO_IDENTITY',
+  'SECRET_NOT_AUTHORIZED',
   'CALLER_UNKNOWN',
   'ATTESTATION_FAILED',
   'AUTHORITY_UNAVAILABLE',

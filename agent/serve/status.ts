@@ -22,6 +22,7 @@ const TABLE: Readonly<Record<ErrorCode, Row>> = {
   SECURITY_HEADER_MISSING: [status.INVALID_ARGUMENT, { fixed: 'security header missing from request' }],
   AUDIENCE_MISSING: [status.INVALID_ARGUMENT, { fixed: 'audience must be specified' }],
   SVID_MISSING: [status.INVALID_ARGUMENT, { fixed: 'svid must be specified' }],
+  SECRET_NOT_AUTHORIZED: [status.INVALID_ARGUMENT, 'its message'],
   INVALID_SPIFFE_ID: [status.INVALID_ARGUMENT, 'its message'],
   INVALID_TRUST_DOMAIN: [status.INVALID_ARGUMENT, 'its message'],
   INVALID_SELECTOR: [status.INVALID_ARGUMENT, 'its message'],

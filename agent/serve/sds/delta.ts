@@ -21,7 +21,7 @@ export class Delta implements Protocol<DeltaDiscoveryRequest> {
   readonly #proxy: Proxy;
   /** The version that the client has of each secret. One that was rejected counts: it is not sent again until it changes. */
   readonly #known = new Map<string, string>();
-  /** Wanted, had, and told to be gone. */
+  /** Wanted by name, had, and told to be gone. */
   readonly #gone = new Set<string>();
   #started = false;
   #owing = false;
@@ -73,10 +73,8 @@ export class Delta implements Protocol<DeltaDiscoveryRequest> {
       this.#known.set(name, version);
       this.#gone.delete(name);
     }
-    for (const name of removed) {
-      this.#known.delete(name);
-      this.#gone.add(name);
-    }
+    for (const name of removed) this.#known.delete(name);
+    for (const name of missing) this.#gone.add(name);
     this.#nonce += 1;
     this.#named = changed.map(({ name }) => name);
     return response(changed, removed, String(this.#nonce), resources);

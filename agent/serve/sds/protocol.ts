@@ -22,13 +22,13 @@ export interface Protocol<Request> {
   /**
    * Takes a request.
    *
-   * @throws MayflyError `INVALID_REQUEST`; the stream is to end with it
+   * @throws MayflyError `INVALID_REQUEST`, `SECRET_NOT_AUTHORIZED`; the stream is to end with it
    */
   receive(request: Request): void;
   /**
    * What the client is to be told when this is what it may have; `undefined` when it knows all of it.
    *
-   * @throws MayflyError `INVALID_REQUEST`; the stream is to end with it
+   * @throws MayflyError `INVALID_REQUEST`, `SECRET_NOT_AUTHORIZED`; the stream is to end with it
    */
   next(from: Holdable): Response | undefined;
 }

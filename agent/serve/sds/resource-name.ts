@@ -49,7 +49,7 @@ export function notAuthorized(missing: readonly string[]): MayflyError {
     ? '; file-cert: and file-root: name files of the proxy, which an SDS server on a socket does not have: ask for a SPIFFE ID instead'
     : '';
   return new MayflyError(
-    'INVALID_REQUEST',
+    'SECRET_NOT_AUTHORIZED',
     `workload is not authorized for the requested identities [${quoted}]${more}${files}`,
   );
 }

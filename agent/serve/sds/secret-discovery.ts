@@ -49,7 +49,8 @@ export function secretDiscovery(parts: SdsParts): Handlers<typeof SecretDiscover
         yield request;
       };
       const protocol = new StateOfTheWorld(proxyOf(call));
-      for await (const message of discover(only(), protocol, 'FetchSecrets', parts.leases, call)) return message;
+      const [message] = await Array.fromAsync(discover(only(), protocol, 'FetchSecrets', parts.leases, call));
+      if (message !== undefined) return message;
       throw new MayflyError('INVALID_REQUEST', 'no secret is asked for');
     },
   };

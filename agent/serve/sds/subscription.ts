@@ -49,7 +49,7 @@ export class Subscription {
     this.#everything = true;
   }
 
-  /** @throws MayflyError `INVALID_REQUEST` for too many names, and for one that can mean nothing */
+  /** @throws MayflyError `SECRET_NOT_AUTHORIZED` for a name that can mean nothing, `INVALID_REQUEST` for too many */
   subscribe(names: readonly string[]): void {
     const asked = new Map(this.#asked);
     const missing: string[] = [];

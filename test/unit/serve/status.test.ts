@@ -12,6 +12,7 @@ const NO_IDENTITY = ['PERMISSION_DENIED', 'no identity issued'] as const;
 const TOLD: Readonly<Record<ErrorCode, readonly [keyof typeof status, string]>> = {
   SECURITY_HEADER_MISSING: ['INVALID_ARGUMENT', 'security header missing from request'],
   AUDIENCE_MISSING: ['INVALID_ARGUMENT', 'audience must be specified'],
+  SECRET_NOT_AUTHORIZED: ['INVALID_ARGUMENT', OWN],
   SVID_MISSING: ['INVALID_ARGUMENT', 'svid must be specified'],
   INVALID_SPIFFE_ID: ['INVALID_ARGUMENT', OWN],
   INVALID_TRUST_DOMAIN: ['INVALID_ARGUMENT', OWN],
