@@ -132,7 +132,6 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       authority,
       federated: bundles.latest,
       issuer,
-      ledger,
       revocation,
       admit: () => listener.admission.attestation(),
       clock,

@@ -3,7 +3,6 @@ import type { Clock } from '../kernel/clock.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
-import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { Entitlement } from '../registry/entitlement.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
 import type { Revocation } from '../revocation/revocation.ts';
@@ -17,7 +16,6 @@ export interface LeaseParts {
   readonly authority: Authority;
   readonly federated: Latest<ReadonlyMap<TrustDomain, TrustBundle>>;
   readonly issuer: Issuer;
-  readonly ledger: IssuanceLedger;
   readonly revocation: Revocation;
   /** Counts a caller's attestation in, returns how to count it out. @throws MayflyError `OVERLOADED` */
   readonly admit: () => () => void;

@@ -161,7 +161,6 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     authority,
     federated,
     issuer,
-    ledger,
     revocation,
     admit: () => listener.admission.attestation(),
     clock,

@@ -137,7 +137,6 @@ export function leaseWorld(entries: readonly Entry[]) {
     authority,
     federated,
     issuer,
-    ledger,
     revocation,
     admit: () => {
       if (fault.admission) throw new MayflyError('OVERLOADED', 'too many');
