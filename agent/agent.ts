@@ -89,7 +89,14 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     );
   }
   const authority = stack.adopt(
-    LocalAuthority.open({ ...config.authority, trustDomain: config.trustDomain, dataDir: dataDir.path, clock, log }),
+    LocalAuthority.open({
+      ...config.authority,
+      witKeyTtl: config.wit.enabled ? config.authority.witKeyTtl : undefined,
+      trustDomain: config.trustDomain,
+      dataDir: dataDir.path,
+      clock,
+      log,
+    }),
     (it) => it.close(),
   );
   const bootId = readBootId();
@@ -296,8 +303,10 @@ function policyRules({ defaults, policy }: Config): PolicyRules {
   return {
     defaultX509SvidTtl: defaults.x509SvidTtl,
     defaultJwtSvidTtl: defaults.jwtSvidTtl,
+    defaultWitSvidTtl: defaults.witSvidTtl,
     maxX509SvidTtl: policy.maxX509SvidTtl,
     maxJwtSvidTtl: policy.maxJwtSvidTtl,
+    maxWitSvidTtl: policy.maxWitSvidTtl,
     maxAudiences: policy.maxAudiences,
     maxTokens: policy.maxTokens,
   };

@@ -1,6 +1,7 @@
 import type { Latest } from '../kernel/latest.ts';
-import type { JwtGrant, X509Grant } from '../policy/grant.ts';
+import type { JwtGrant, WitGrant, X509Grant } from '../policy/grant.ts';
 import type { CrlTerms } from '../svid/crl.ts';
+import type { ConfirmationKey } from '../svid/jwk.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 
 /** A signed certificate with what a verifier needs between it and a root. Times in milliseconds since the epoch. */
@@ -15,8 +16,8 @@ export interface IssuedX509 {
   readonly notAfter: number;
 }
 
-/** A signed token. Times in milliseconds since the epoch. */
-export interface IssuedJwt {
+/** A signed token: a JWT-SVID or a WIT-SVID. Times in milliseconds since the epoch. */
+export interface IssuedToken {
   readonly token: string;
   readonly jti: string;
   readonly issuedAt: number;
@@ -46,7 +47,7 @@ export type CrlCoverage =
 
 /** One key of an authority, for `status`. */
 export interface AuthorityKeyStatus {
-  readonly use: 'root' | 'issuing-ca' | 'jwt';
+  readonly use: 'root' | 'issuing-ca' | 'jwt' | 'wit';
   /** Subject key id (hex) or `kid`. */
   readonly id: string;
   readonly state: 'prepared' | 'active' | 'retired';
@@ -65,10 +66,12 @@ export interface Authority {
   /** Whose lists verifiers need. A new CA is in it some seconds before it signs, so that its list is there before its leaves. */
   readonly crls: Latest<CrlCoverage>;
   /** Until when what it signs now could be valid. */
-  signerExpiresAt(kind: 'x509' | 'jwt'): number;
+  signerExpiresAt(kind: 'x509' | 'jwt' | 'wit'): number;
   /** @param publicKey SubjectPublicKeyInfo in DER, of the key that the subject alone holds */
   issueX509(grant: X509Grant, publicKey: Buffer): Promise<IssuedX509>;
-  issueJwt(grant: JwtGrant): Promise<IssuedJwt>;
+  issueJwt(grant: JwtGrant): Promise<IssuedToken>;
+  /** @param confirmation of the key that the subject alone holds */
+  issueWit(grant: WitGrant, confirmation: ConfirmationKey): Promise<IssuedToken>;
   status(): { readonly type: string; readonly keys: readonly AuthorityKeyStatus[] };
   close(): Promise<void>;
 }

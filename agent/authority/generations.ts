@@ -94,6 +94,16 @@ export function orderPublished<G extends Generation>(
   );
 }
 
+/** A line that is continued no more: what it has signed can be verified until its keys expire, and nothing is signed any longer. */
+export function retiring<G extends Generation>(
+  line: readonly G[],
+  now: number,
+): Omit<InOrder<G>, 'active'> & { readonly active: undefined } {
+  const kept = withoutExpired(line, now);
+  const lookAgainAt = Math.min(...kept.map(({ notAfter }) => notAfter));
+  return { line: kept, active: undefined, lookAgainAt, awaitsPublication: false };
+}
+
 /**
  * Conditions for keys whose certificate travels with what they sign. Verifiers need not know them, but a verifier that checks
  * revocation needs their list first.

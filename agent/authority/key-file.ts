@@ -4,8 +4,8 @@ import * as v from 'valibot';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { SigningKey } from '../svid/signing-key.ts';
 import { signingKeyOf } from '../svid/signing-key.ts';
-import type { IssuingKey, JwtKey, RootKey } from './keys.ts';
-import { idOf, issuerOf, jwtKeyOf } from './keys.ts';
+import type { IssuingKey, RootKey, TokenKey } from './keys.ts';
+import { idOf, issuerOf, tokenKeyOf } from './keys.ts';
 
 /** All the keys of a local authority, each line in the order in which its keys were made. Immutable. */
 export interface Keys {
@@ -13,7 +13,8 @@ export interface Keys {
   readonly sequence: number;
   readonly roots: readonly RootKey[];
   readonly issuing: readonly IssuingKey[];
-  readonly jwt: readonly JwtKey[];
+  readonly jwt: readonly TokenKey[];
+  readonly wit: readonly TokenKey[];
 }
 
 const FORMAT = 'mayfly-authority';
@@ -21,6 +22,9 @@ const VERSION = 1;
 
 const base64 = v.pipe(v.string(), v.base64());
 const milliseconds = v.pipe(v.number(), v.safeInteger());
+const tokenKeys = v.array(
+  v.strictObject({ key: base64, created_at: milliseconds, not_after: milliseconds, activated: v.boolean() }),
+);
 const content = v.strictObject({
   sequence: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
   roots: v.array(
@@ -36,9 +40,9 @@ const content = v.strictObject({
       activated: v.optional(v.boolean(), true),
     }),
   ),
-  jwt_keys: v.array(
-    v.strictObject({ key: base64, created_at: milliseconds, not_after: milliseconds, activated: v.boolean() }),
-  ),
+  jwt_keys: tokenKeys,
+  // Absent where there are none: every file was written so before there were WIT-SVIDs.
+  wit_keys: v.optional(tokenKeys, []),
 });
 const file = v.strictObject({
   format: v.literal(FORMAT),
@@ -64,12 +68,8 @@ export function formatKeys(trustDomain: TrustDomain, keys: Keys): string {
       name_constraint: ca.nameConstraint,
       ...(!ca.activated && { activated: false }),
     })),
-    jwt_keys: keys.jwt.map((each) => ({
-      key: formatPrivateKey(each.key),
-      created_at: each.createdAt,
-      not_after: each.notAfter,
-      activated: each.activated,
-    })),
+    jwt_keys: keys.jwt.map(formatTokenKey),
+    ...(keys.wit.length > 0 && { wit_keys: keys.wit.map(formatTokenKey) }),
   };
   const outer = { format: FORMAT, version: VERSION, trust_domain: trustDomain, sha256: digestOf(written) };
   return `${JSON.stringify({ ...outer, content: written }, undefined, 2)}\n`;
@@ -89,7 +89,7 @@ export function parseKeys(trustDomain: TrustDomain, text: string): Keys {
   if (outer.output.sha256 !== digestOf(outer.output.content)) throw new Error('is damaged: its checksum does not fit');
   const inner = v.safeParse(content, outer.output.content);
   if (!inner.success) throw new Error('is damaged: it has other members than it was written with');
-  const { sequence, roots, issuing_cas: issuing, jwt_keys: jwt } = inner.output;
+  const { sequence, roots, issuing_cas: issuing, jwt_keys: jwt, wit_keys: wit } = inner.output;
   return {
     sequence,
     roots: roots.map((root) => ({ ...parseCa('root', root), activated: root.activated })),
@@ -98,13 +98,8 @@ export function parseKeys(trustDomain: TrustDomain, text: string): Keys {
       activated: ca.activated,
       nameConstraint: ca.name_constraint,
     })),
-    jwt: jwt.map((each) =>
-      jwtKeyOf(parsePrivateKey(each.key), {
-        createdAt: each.created_at,
-        notAfter: each.not_after,
-        activated: each.activated,
-      }),
-    ),
+    jwt: jwt.map(parseTokenKey),
+    wit: wit.map(parseTokenKey),
   };
 }
 
@@ -153,6 +148,15 @@ function parseCa(role: 'root' | 'issuing CA', written: { certificate: string; ke
     certificate: certificate.raw,
     issuer,
   };
+}
+
+function formatTokenKey({ key, createdAt, notAfter, activated }: TokenKey): v.InferInput<typeof tokenKeys>[number] {
+  return { key: formatPrivateKey(key), created_at: createdAt, not_after: notAfter, activated };
+}
+
+function parseTokenKey(written: v.InferOutput<typeof tokenKeys>[number]): TokenKey {
+  const { activated, created_at: createdAt, key, not_after: notAfter } = written;
+  return tokenKeyOf(parsePrivateKey(key), { createdAt, notAfter, activated });
 }
 
 function formatPrivateKey(key: SigningKey): string {

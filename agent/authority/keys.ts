@@ -23,8 +23,8 @@ export interface IssuingKey extends Generation {
   readonly nameConstraint: boolean;
 }
 
-/** What signs tokens. Its `id` is the `kid`. */
-export interface JwtKey extends Generation {
+/** What signs tokens of one kind. Its `id` is the `kid`. */
+export interface TokenKey extends Generation {
   readonly key: SigningKey;
   readonly jwk: PublicJwk;
 }
@@ -83,16 +83,16 @@ export function makeIssuingCa(terms: KeyTerms, root: RootKey, notAfter: number, 
 }
 
 /** Makes a key for tokens. @param ttl milliseconds */
-export function makeJwtKey(terms: KeyTerms, ttl: number): JwtKey {
-  return jwtKeyOf(generateSigningKey(terms.keyType), {
+export function makeTokenKey(terms: KeyTerms, ttl: number): TokenKey {
+  return tokenKeyOf(generateSigningKey(terms.keyType), {
     createdAt: terms.now,
     notAfter: wholeSeconds(terms.now + ttl),
     activated: false,
   });
 }
 
-/** A JWT key with what follows from its private key. */
-export function jwtKeyOf(key: SigningKey, life: Pick<Generation, 'createdAt' | 'notAfter' | 'activated'>): JwtKey {
+/** A key for tokens with what follows from its private key. */
+export function tokenKeyOf(key: SigningKey, life: Pick<Generation, 'createdAt' | 'notAfter' | 'activated'>): TokenKey {
   const jwk = publicJwkOf(key.privateKey);
   if (jwk === undefined) throw new Error('a signing key has no JWK');
   // A JWK has no validity of its own: as for certificates, a key from further in the future than this is not used.

@@ -3,18 +3,20 @@ import type { Alarm, Clock } from '../kernel/clock.ts';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
-import type { JwtGrant, X509Grant } from '../policy/grant.ts';
+import type { Grant, JwtGrant, WitGrant, X509Grant } from '../policy/grant.ts';
 import { assertGranted } from '../policy/grant.ts';
+import type { ConfirmationKey } from '../svid/jwk.ts';
 import { JwtSigner } from '../svid/jwt-signer.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
+import { WitSigner } from '../svid/wit-signer.ts';
 import { LeafSigner, newSerial } from '../svid/x509.ts';
-import type { Authority, AuthorityKeyStatus, CrlCoverage, IssuedJwt, IssuedX509 } from './authority.ts';
+import type { Authority, AuthorityKeyStatus, CrlCoverage, IssuedToken, IssuedX509 } from './authority.ts';
 import type { Generation } from './generations.ts';
 import { isValid, wholeSeconds } from './generations.ts';
 import type { Keys } from './key-file.ts';
 import { formatKeys, parseKeys } from './key-file.ts';
 import { damaged, KeyStore } from './key-store.ts';
-import type { IssuingKey, JwtKey, RootKey } from './keys.ts';
+import type { IssuingKey, RootKey, TokenKey } from './keys.ts';
 import { Publication } from './publication.ts';
 import type { KeyPolicy, Rotated } from './rotation.ts';
 import { rotate } from './rotation.ts';
@@ -29,15 +31,20 @@ export interface LocalAuthorityOptions extends KeyPolicy {
   readonly random?: (bytes: number) => Buffer;
 }
 
-const NAMES = { issuing: 'issuing CA', jwt: 'JWT key' } as const;
+const NAMES = { issuing: 'issuing CA', jwt: 'JWT key', wit: 'WIT key' } as const;
+/** What signs which kind. */
+const SIGNS = { x509: 'issuing', jwt: 'jwt', wit: 'wit' } as const satisfies Record<Grant['kind'], keyof typeof NAMES>;
 
 /** What signs at present, and until when. */
 interface Signers {
   readonly root: RootKey;
   readonly issuing: IssuingKey;
   readonly leaf: LeafSigner;
-  readonly jwt: JwtKey;
-  readonly token: JwtSigner;
+  readonly jwt: TokenKey;
+  readonly jwtSigner: JwtSigner;
+  /** `undefined` where no WIT-SVIDs are issued. */
+  readonly wit: TokenKey | undefined;
+  readonly witSigner: WitSigner | undefined;
 }
 
 // Leaves are valid from ten seconds before they were issued, as SPIRE has it, for verifiers whose clocks are a little behind.
@@ -45,10 +52,10 @@ const LEAF_BACK_DATE_MS = 10_000;
 const RETRY_MS = 5000;
 
 /**
- * Signs with keys of its own: a root, issuing CAs under it (path length 0), and JWT keys, all kept in `data_dir` and rotated by the
- * clock. While it runs, certificates of up to `min(caTtl / 2, rootTtl / 3)`, less the ten seconds that the first issuing CA of a new
- * root is listed before it signs, and tokens of up to `jwtKeyTtl / 3` always fit. After a start that was due for a new issuing CA
- * certificates are shorter for as long.
+ * Signs with keys of its own: a root, issuing CAs under it (path length 0), JWT keys and WIT keys, all kept in `data_dir` and rotated by
+ * the clock. While it runs, certificates of up to `min(caTtl / 2, rootTtl / 3)`, less the ten seconds that the first issuing CA of a new
+ * root is listed before it signs, JWT-SVIDs of up to `jwtKeyTtl / 3` and WIT-SVIDs of up to `witKeyTtl / 3` always fit. After a start
+ * that was due for a new issuing CA certificates are shorter for as long.
  *
  * Signing is synchronous behind the asynchronous interface: a signature takes less than the way to another thread.
  */
@@ -79,7 +86,7 @@ export class LocalAuthority implements Authority {
     this.#store = new KeyStore(options.dataDir);
     this.#publication = new Publication(options);
     const read = this.#read();
-    this.#keys = read ?? { sequence: 0, roots: [], issuing: [], jwt: [] };
+    this.#keys = read ?? { sequence: 0, roots: [], issuing: [], jwt: [], wit: [] };
     const rotated = this.#rotate();
     this.#signers = signersOf(rotated, undefined);
     this.#take(rotated, read === undefined ? 'made' : 'opened');
@@ -94,8 +101,8 @@ export class LocalAuthority implements Authority {
   }
 
   /** @throws MayflyError `AUTHORITY_UNAVAILABLE` when nothing can be signed now */
-  signerExpiresAt(kind: 'x509' | 'jwt'): number {
-    return this.#valid(kind === 'x509' ? 'issuing' : 'jwt').notAfter;
+  signerExpiresAt(kind: Grant['kind']): number {
+    return this.#valid(SIGNS[kind]).notAfter;
   }
 
   // oxlint-disable-next-line require-await -- other authorities sign elsewhere
@@ -111,26 +118,29 @@ export class LocalAuthority implements Authority {
   }
 
   // oxlint-disable-next-line require-await -- other authorities sign elsewhere
-  async issueJwt(grant: JwtGrant): Promise<IssuedJwt> {
-    assertGranted(grant);
-    const key = this.#valid('jwt');
-    const expiresAt = this.#fits(grant.expiresAt, key);
-    const issuedAt = wholeSeconds(grant.issuedAt);
-    // Hexadecimal, since a jti is also typed on command lines, where base64url could start with a dash.
-    const jti = this.#random(16).toString('hex');
-    const { audiences, entry } = grant;
-    const token = this.#signers.token.sign({ id: entry.spiffeId, audiences, issuedAt, expiresAt, jti });
-    return { token, jti, issuedAt, expiresAt };
+  async issueJwt(grant: JwtGrant): Promise<IssuedToken> {
+    const terms = this.#tokenTerms(grant);
+    const token = this.#signers.jwtSigner.sign({ ...terms, id: grant.entry.spiffeId, audiences: grant.audiences });
+    return { token, ...terms };
+  }
+
+  // oxlint-disable-next-line require-await -- other authorities sign elsewhere
+  async issueWit(grant: WitGrant, confirmation: ConfirmationKey): Promise<IssuedToken> {
+    const terms = this.#tokenTerms(grant);
+    const token = this.#signers.witSigner?.sign({ ...terms, id: grant.entry.spiffeId, confirmation });
+    if (token === undefined) throw noWitKeys();
+    return { token, ...terms };
   }
 
   status(): { readonly type: string; readonly keys: readonly AuthorityKeyStatus[] } {
-    const { roots, issuing, jwt } = this.#keys;
+    const { roots, issuing, jwt, wit } = this.#keys;
     return {
       type: 'local',
       keys: [
         ...statusOf('root', roots, this.#signers.root),
         ...statusOf('issuing-ca', issuing, this.#signers.issuing),
         ...statusOf('jwt', jwt, this.#signers.jwt),
+        ...statusOf('wit', wit, this.#signers.wit),
       ],
     };
   }
@@ -141,13 +151,26 @@ export class LocalAuthority implements Authority {
     this.#cancelAlarms();
   }
 
+  /** What is said of every token of a grant: its id, and for how long it is valid. */
+  #tokenTerms(grant: JwtGrant | WitGrant) {
+    assertGranted(grant);
+    const key = this.#valid(SIGNS[grant.kind]);
+    const expiresAt = this.#fits(grant.expiresAt, key);
+    const issuedAt = wholeSeconds(grant.issuedAt);
+    // Hexadecimal, since a jti is also typed on command lines, where base64url could start with a dash.
+    const jti = this.#random(16).toString('hex');
+    return { issuedAt, expiresAt, jti };
+  }
+
   /** The key that signs now, after a look at the clock: it may have been stepped, or the machine may have slept for days. */
-  #valid<Use extends 'issuing' | 'jwt'>(use: Use): Signers[Use] {
+  #valid<Use extends keyof typeof NAMES>(use: Use): NonNullable<Signers[Use]> {
     const { clock } = this.#options;
     const now = clock.now();
-    const { issuing, jwt } = this.#signers;
-    if (now >= this.#lookAgainAt || !isValid(issuing, now) || !isValid(jwt, now)) this.#look();
+    const { issuing, jwt, wit } = this.#signers;
+    const valid = [issuing, jwt, wit].every((key) => key === undefined || isValid(key, now));
+    if (now >= this.#lookAgainAt || !valid) this.#look();
     const key = this.#signers[use];
+    if (key === undefined) throw noWitKeys();
     if (isValid(key, now)) return key;
     const cause = this.#failure?.error;
     const reason = cause === undefined ? 'it was closed' : messageOf(cause);
@@ -205,7 +228,7 @@ export class LocalAuthority implements Authority {
   /** Builds the signers, publishes, and sets the next look. */
   #take(rotated: Rotated, how: 'made' | 'opened' | 'rotated'): void {
     const { clock, log } = this.#options;
-    const { keys, issuing, jwt, lookAgainAt, awaitsPublication } = rotated;
+    const { keys, issuing, jwt, wit, lookAgainAt, awaitsPublication } = rotated;
     const changed = keys !== this.#keys;
     this.#keys = keys;
     this.#signers = signersOf(rotated, this.#signers);
@@ -224,6 +247,7 @@ export class LocalAuthority implements Authority {
       roots: keys.roots.map(({ id }) => id),
       issuing_ca: issuing.id,
       jwt_key: jwt.id,
+      ...(wit !== undefined && { wit_key: wit.id }),
       look_again_at: new Date(lookAgainAt).toISOString(),
     });
   }
@@ -234,14 +258,21 @@ export class LocalAuthority implements Authority {
   }
 }
 
-function signersOf({ root, issuing, jwt }: Rotated, before: Signers | undefined): Signers {
+function signersOf({ root, issuing, jwt, wit }: Rotated, before: Signers | undefined): Signers {
+  const witSigner = before?.wit === wit ? before?.witSigner : undefined;
   return {
     root,
     issuing,
     leaf: before?.issuing === issuing ? before.leaf : new LeafSigner(issuing.issuer),
     jwt,
-    token: before?.jwt === jwt ? before.token : new JwtSigner(jwt.key, jwt.id),
+    jwtSigner: before?.jwt === jwt ? before.jwtSigner : new JwtSigner(jwt.key, jwt.id),
+    wit,
+    witSigner: wit === undefined ? undefined : (witSigner ?? new WitSigner(wit.key, wit.id)),
   };
+}
+
+function noWitKeys(): MayflyError {
+  return new MayflyError('AUTHORITY_UNAVAILABLE', 'the authority has no WIT key: wit.enabled is false');
 }
 
 function statusOf(

@@ -3,10 +3,10 @@ import type { Clock } from '../kernel/clock.ts';
 import { Latest } from '../kernel/latest.ts';
 import type { CrlTerms } from '../svid/crl.ts';
 import { signCrl } from '../svid/crl.ts';
-import type { JwtAuthority, TrustBundle } from '../svid/trust-bundle.ts';
+import type { TokenAuthority, TrustBundle } from '../svid/trust-bundle.ts';
 import type { CrlCoverage, CrlIssuer } from './authority.ts';
 import type { Keys } from './key-file.ts';
-import type { IssuingKey, JwtKey, RootKey } from './keys.ts';
+import type { IssuingKey, RootKey, TokenKey } from './keys.ts';
 import type { KeyPolicy } from './rotation.ts';
 
 const MAX_REFRESH_HINT_S = 300;
@@ -32,7 +32,8 @@ export class Publication {
   constructor(options: KeyPolicy & { readonly clock: Clock }) {
     this.#policy = options;
     this.#clock = options.clock;
-    const perLife = Math.min(options.rootTtl, options.jwtKeyTtl) / 1000 / REFRESHES_PER_LIFE;
+    const { jwtKeyTtl, rootTtl, witKeyTtl = Number.POSITIVE_INFINITY } = options;
+    const perLife = Math.min(rootTtl, jwtKeyTtl, witKeyTtl) / 1000 / REFRESHES_PER_LIFE;
     this.refreshMs = Math.max(1, Math.floor(Math.min(MAX_REFRESH_HINT_S, perLife))) * 1000;
   }
 
@@ -52,12 +53,12 @@ export class Publication {
 
   /** Tells followers of the keys, unless they were told already. */
   publish(keys: Keys): void {
-    const { sequence, roots, issuing, jwt } = keys;
+    const { sequence, roots, issuing, jwt, wit } = keys;
     const now = this.#clock.monotonic();
     const trusted = now + this.refreshMs * REFRESHES_UNTIL_KNOWN;
     const listed = now + Math.min(LISTED_AFTER_MS, this.#policy.caTtl * LISTED_AFTER);
     this.#knownAt = new Map([
-      ...[...roots, ...jwt].map(({ id }) => [id, this.#knownAt.get(id) ?? trusted] as const),
+      ...[...roots, ...jwt, ...wit].map(({ id }) => [id, this.#knownAt.get(id) ?? trusted] as const),
       ...issuing.map(({ id }) => [id, this.#knownAt.get(id) ?? listed] as const),
     ]);
     this.#cover(roots, issuing);
@@ -66,7 +67,8 @@ export class Publication {
       Object.freeze({
         trustDomain: this.#policy.trustDomain,
         x509Authorities: Object.freeze(roots.map(({ certificate }) => certificate)),
-        jwtAuthorities: Object.freeze(jwt.map(jwtAuthorityOf)),
+        jwtAuthorities: Object.freeze(jwt.map(tokenAuthorityOf)),
+        witAuthorities: Object.freeze(wit.map(tokenAuthorityOf)),
         sequence,
         refreshHint: this.refreshMs / 1000,
       }),
@@ -103,7 +105,7 @@ function lastSignedBy(root: RootKey, issuing: readonly IssuingKey[]): number {
   return signed.length === 0 ? root.notAfter : Math.max(...signed.map(({ notAfter }) => notAfter));
 }
 
-function jwtAuthorityOf({ id, jwk, key, notAfter }: JwtKey): JwtAuthority {
+function tokenAuthorityOf({ id, jwk, key, notAfter }: TokenKey): TokenAuthority {
   return Object.freeze({
     kid: id,
     jwk: Object.freeze({ ...jwk, kid: id, alg: key.algorithm.jws }),

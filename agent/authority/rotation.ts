@@ -1,10 +1,10 @@
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { SigningKeyType } from '../svid/signing-key.ts';
 import type { Generation } from './generations.ts';
-import { orderChained, orderPublished } from './generations.ts';
+import { orderChained, orderPublished, retiring } from './generations.ts';
 import type { Keys } from './key-file.ts';
-import type { IssuingKey, JwtKey, RootKey } from './keys.ts';
-import { makeIssuingCa, makeJwtKey, makeRoot } from './keys.ts';
+import type { IssuingKey, RootKey, TokenKey } from './keys.ts';
+import { makeIssuingCa, makeRoot, makeTokenKey } from './keys.ts';
 
 /** What configuration says of the keys. Durations in milliseconds. */
 export interface KeyPolicy {
@@ -13,6 +13,8 @@ export interface KeyPolicy {
   readonly rootTtl: number;
   readonly caTtl: number;
   readonly jwtKeyTtl: number;
+  /** `undefined` where no WIT-SVIDs are issued: then no key is made for them, and those there are expire. */
+  readonly witKeyTtl: number | undefined;
   /** Confine issuing CAs to the trust domain by a URI name constraint, which rustls refuses altogether. */
   readonly nameConstraint: boolean;
 }
@@ -32,7 +34,9 @@ export interface Rotated {
   readonly keys: Keys;
   readonly root: RootKey;
   readonly issuing: IssuingKey;
-  readonly jwt: JwtKey;
+  readonly jwt: TokenKey;
+  /** `undefined` where no WIT-SVIDs are issued. */
+  readonly wit: TokenKey | undefined;
   /** When the clock alone will have changed something: milliseconds since the epoch. */
   readonly lookAgainAt: number;
   /** True when a successor only waits to be known. */
@@ -60,15 +64,22 @@ export function rotate(keys: Keys, policy: KeyPolicy, moment: Moment): Rotated {
     outdated: (ca) => ofOtherType(ca.issuer.key.algorithm.keyType) || ca.nameConstraint !== policy.nameConstraint,
     create: (notAfter) => makeIssuingCa(terms, roots.active, notAfter, policy.nameConstraint),
   });
-  const jwt = orderPublished(keys.jwt, {
-    now,
-    known,
-    outdated: (key) => ofOtherType(key.key.algorithm.keyType),
-    create: () => makeJwtKey(terms, policy.jwtKeyTtl),
-  });
+  const inOrder = (line: readonly TokenKey[], ttl: number) =>
+    orderPublished(line, {
+      now,
+      known,
+      outdated: (key) => ofOtherType(key.key.algorithm.keyType),
+      create: () => makeTokenKey(terms, ttl),
+    });
+  const jwt = inOrder(keys.jwt, policy.jwtKeyTtl);
+  const wit = policy.witKeyTtl === undefined ? retiring(keys.wit, now) : inOrder(keys.wit, policy.witKeyTtl);
 
-  const unchanged = same(keys.roots, roots.line) && same(keys.issuing, issuing.line) && same(keys.jwt, jwt.line);
-  const published = sameIds(keys.roots, roots.line) && sameIds(keys.jwt, jwt.line);
+  const unchanged =
+    same(keys.roots, roots.line) &&
+    same(keys.issuing, issuing.line) &&
+    same(keys.jwt, jwt.line) &&
+    same(keys.wit, wit.line);
+  const published = sameIds(keys.roots, roots.line) && sameIds(keys.jwt, jwt.line) && sameIds(keys.wit, wit.line);
   return {
     keys: unchanged
       ? keys
@@ -78,12 +89,14 @@ export function rotate(keys: Keys, policy: KeyPolicy, moment: Moment): Rotated {
           roots: roots.line,
           issuing: issuing.line,
           jwt: jwt.line,
+          wit: wit.line,
         },
     root: roots.active,
     issuing: issuing.active,
     jwt: jwt.active,
-    lookAgainAt: Math.min(roots.lookAgainAt, issuing.lookAgainAt, jwt.lookAgainAt),
-    awaitsPublication: roots.awaitsPublication || issuing.awaitsPublication || jwt.awaitsPublication,
+    wit: wit.active,
+    lookAgainAt: Math.min(...[roots, issuing, jwt, wit].map(({ lookAgainAt }) => lookAgainAt)),
+    awaitsPublication: [roots, issuing, jwt, wit].some(({ awaitsPublication }) => awaitsPublication),
   };
 }
 

@@ -25,7 +25,7 @@ export function contradictions(config: ConfigDocument): readonly Contradiction[]
 }
 
 function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<Contradiction> {
-  for (const kind of ['x509_svid_ttl', 'jwt_svid_ttl'] as const) {
+  for (const kind of ['x509_svid_ttl', 'jwt_svid_ttl', 'wit_svid_ttl'] as const) {
     if (defaults[kind] > policy[`max_${kind}`]) {
       yield {
         paths: [
@@ -41,6 +41,7 @@ function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<
   const signers = [
     [['authority', 'ca_ttl'], authority.ca_ttl, 2, ['defaults', 'x509_svid_ttl'], defaults.x509_svid_ttl],
     [['authority', 'jwt_key_ttl'], authority.jwt_key_ttl, 3, ['defaults', 'jwt_svid_ttl'], defaults.jwt_svid_ttl],
+    [['authority', 'wit_key_ttl'], authority.wit_key_ttl, 3, ['defaults', 'wit_svid_ttl'], defaults.wit_svid_ttl],
     [['authority', 'root_ttl'], authority.root_ttl, 2, ['authority', 'ca_ttl'], authority.ca_ttl],
   ] as const;
   for (const [signer, signerTtl, times, signed, signedTtl] of signers) {

@@ -62,7 +62,7 @@ const authority = mapping({
     choice('ec-p256', 'ec-p384'),
     'ec-p256',
     'restart',
-    'The keys of the root, of the issuing CA and for JWT-SVIDs.',
+    'The keys of the root, of the issuing CA, for JWT-SVIDs and for WIT-SVIDs.',
   ),
   root_ttl: key(authorityTtl, '3650d', 'restart', 'How long a root is valid. At least twice `authority.ca_ttl`.'),
   ca_ttl: key(
@@ -77,11 +77,26 @@ const authority = mapping({
     'restart',
     'How long a key for JWT-SVIDs is in use. At least three times `defaults.jwt_svid_ttl`.',
   ),
+  wit_key_ttl: key(
+    authorityTtl,
+    '24h',
+    'restart',
+    'How long a key for WIT-SVIDs is in use. At least three times `defaults.wit_svid_ttl`.',
+  ),
   name_constraint: key(
     flag,
     false,
     'restart',
     'Whether the issuing CA carries a URI name constraint for the trust domain. OpenSSL and Go enforce it; rustls refuses every certificate under such a CA.',
+  ),
+});
+
+const wit = mapping({
+  enabled: key(
+    flag,
+    true,
+    'restart',
+    'Whether WIT-SVIDs are issued. `false`: the calls for them answer UNIMPLEMENTED, and no key for them is made or published, which tells verifiers that the trust domain has none.',
   ),
 });
 
@@ -105,6 +120,7 @@ const unix = mapping({
 const defaults = mapping({
   x509_svid_ttl: key(svidTtl, '1h', 'reload', 'How long an X.509-SVID is valid unless its entry says otherwise.'),
   jwt_svid_ttl: key(svidTtl, '5m', 'reload', 'How long a JWT-SVID is valid unless its entry says otherwise.'),
+  wit_svid_ttl: key(svidTtl, '1h', 'reload', 'How long a WIT-SVID is valid unless its entry says otherwise.'),
 });
 
 const policy = mapping({
@@ -119,6 +135,12 @@ const policy = mapping({
     '1h',
     'reload',
     'No JWT-SVID is valid for longer, whatever its entry says. At least `defaults.jwt_svid_ttl`.',
+  ),
+  max_wit_svid_ttl: key(
+    svidTtl,
+    '24h',
+    'reload',
+    'No WIT-SVID is valid for longer, whatever its entry says. At least `defaults.wit_svid_ttl`.',
   ),
   max_audiences: key(count(1000), 16, 'reload', 'The most audiences of one JWT-SVID.'),
   max_tokens: key(
@@ -288,7 +310,12 @@ export const configSchema = mapping({
     'The least important lines that are logged.',
   ),
   authority: v.optional(authority, {}),
-  svid_key_type: key(choice('ec-p256', 'ec-p384', 'rsa-2048'), 'ec-p256', 'reload', 'The keys of X.509-SVIDs.'),
+  svid_key_type: key(
+    choice('ec-p256', 'ec-p384', 'rsa-2048'),
+    'ec-p256',
+    'reload',
+    'The keys of X.509-SVIDs and of WIT-SVIDs.',
+  ),
   entries: key(
     kind('a list of paths and globs', 'list', list(glob, 0, 1000)),
     ['entries/*.yaml'],
@@ -308,6 +335,7 @@ export const configSchema = mapping({
   attestors: v.optional(mapping({ unix: v.optional(unix, {}) }), {}),
   defaults: v.optional(defaults, {}),
   policy: v.optional(policy, {}),
+  wit: v.optional(wit, {}),
   revocation: v.optional(revocation, {}),
   sds: v.optional(sds, {}),
   ledger: v.optional(ledger, {}),

@@ -6,7 +6,7 @@ import type { UseEvent } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Revocation } from '../revocation/revocation.ts';
-import type { VerifiedJwtSvid } from '../svid/jwt.ts';
+import type { VerifiedToken } from '../svid/token.ts';
 import type { Leases } from './leases.ts';
 
 /** What validation hangs on. */
@@ -34,7 +34,7 @@ export class Validation {
    * @param caller who has it validated
    * @throws MayflyError `TOKEN_INVALID` with the reason; what {@link Leases} throws of the caller
    */
-  async validate(caller: ProcessInstance, token: string, audience: Audience): Promise<VerifiedJwtSvid> {
+  async validate(caller: ProcessInstance, token: string, audience: Audience): Promise<VerifiedToken> {
     const { clock, ledger, leases } = this.#parts;
     const { own: bundle, federated } = await leases.of(caller).verifiers();
     const bundles = new Map([bundle, ...federated].map((each) => [each.trustDomain, each]));
@@ -67,7 +67,7 @@ export class Validation {
     if (reason !== undefined) throw new MayflyError('TOKEN_INVALID', `token was revoked (${reason})`);
   }
 
-  #named({ id, jti }: VerifiedJwtSvid, own: boolean): Named {
+  #named({ id, jti }: VerifiedToken, own: boolean): Named {
     const decision = jti !== undefined && own ? this.#parts.ledger.state.decisionOf(jti) : undefined;
     return { spiffe_id: id, ...(jti !== undefined && { jti }), ...(decision !== undefined && { decision }) };
   }

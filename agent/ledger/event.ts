@@ -24,7 +24,7 @@ export interface InstanceRecord {
   readonly layout?: string;
 }
 
-export type SvidKind = 'x509' | 'jwt';
+export type SvidKind = 'x509' | 'jwt' | 'wit';
 
 /** Who asked for what. */
 interface Asked {

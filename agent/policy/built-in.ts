@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { formatDuration } from '../kernel/duration.ts';
-import type { GrantTerms, IssueRequest, JwtGrant, Refusal, X509Grant } from './grant.ts';
+import type { GrantOf, GrantTerms, IssueRequest, Refusal } from './grant.ts';
 import { grant } from './grant.ts';
 import type { Policy } from './policy.ts';
 
@@ -8,12 +8,23 @@ import type { Policy } from './policy.ts';
 export interface PolicyRules {
   readonly defaultX509SvidTtl: number;
   readonly defaultJwtSvidTtl: number;
+  readonly defaultWitSvidTtl: number;
   readonly maxX509SvidTtl: number;
   readonly maxJwtSvidTtl: number;
+  readonly maxWitSvidTtl: number;
   /** Audiences that one token may be for. */
   readonly maxAudiences: number;
   /** Unexpired tokens of one lease. */
   readonly maxTokens: number;
+}
+
+/** What bounds the lifetimes of one kind. */
+interface Lifetime {
+  /** The entry's own; `undefined` where it has none. */
+  readonly own: number | undefined;
+  readonly otherwise: number;
+  readonly most: number;
+  readonly mostRule: string;
 }
 
 interface Bound {
@@ -36,19 +47,16 @@ export class BuiltInPolicy implements Policy {
     this.#rules = rules;
   }
 
-  decide(request: IssueRequest & { kind: 'x509' }): Promise<X509Grant | Refusal>;
-  decide(request: IssueRequest & { kind: 'jwt' }): Promise<JwtGrant | Refusal>;
   // Async, because an engine outside this process will be: a caller that relied on an answer at once could not change over.
   // oxlint-disable-next-line require-await
-  async decide(request: IssueRequest): Promise<X509Grant | JwtGrant | Refusal> {
+  async decide<R extends IssueRequest>(request: R): Promise<GrantOf<R> | Refusal> {
     const decisionId = this.#newId();
-    const lifetimeAsked = this.#lifetimeAsked(request);
+    const lifetime = this.#lifetime(request);
+    const lifetimeAsked = lifetime.own ?? lifetime.otherwise;
     const forbidden = this.#forbidden(request);
     if (forbidden !== undefined) return { kind: 'refusal', decisionId, lifetimeAsked, ...forbidden };
 
-    const bound = this.#bounds(request, lifetimeAsked).reduce((least, next) =>
-      next.expiresAt < least.expiresAt ? next : least,
-    );
+    const bound = bounds(request, lifetime).reduce((least, next) => (next.expiresAt < least.expiresAt ? next : least));
     if (bound.expiresAt <= request.now) {
       const message = `nothing may be issued for entry ${request.entry.id}: ${bound.rule} ended ${formatDuration(request.now - bound.expiresAt)} ago`;
       return { kind: 'refusal', decisionId, lifetimeAsked, rule: bound.rule, message };
@@ -58,7 +66,7 @@ export class BuiltInPolicy implements Policy {
   }
 
   #forbidden(request: IssueRequest): { rule: string; message: string } | undefined {
-    if (request.kind === 'x509') return undefined;
+    if (request.kind !== 'jwt') return undefined;
     const { entry, audiences, outstanding } = request;
     if (outstanding >= this.#rules.maxTokens) {
       return {
@@ -81,24 +89,42 @@ export class BuiltInPolicy implements Policy {
     };
   }
 
-  #lifetimeAsked({ kind, entry }: IssueRequest): number {
-    return kind === 'x509'
-      ? (entry.x509SvidTtl ?? this.#rules.defaultX509SvidTtl)
-      : (entry.jwtSvidTtl ?? this.#rules.defaultJwtSvidTtl);
-  }
-
-  #bounds(request: IssueRequest, asked: number): [Bound, ...Bound[]] {
-    const { entry, now } = request;
+  #lifetime({ entry, kind }: IssueRequest): Lifetime {
     const rules = this.#rules;
-    const x509 = request.kind === 'x509';
-    const most = x509 ? rules.maxX509SvidTtl : rules.maxJwtSvidTtl;
-    const own = x509 ? entry.x509SvidTtl : entry.jwtSvidTtl;
-    return [
-      { rule: own === undefined ? 'defaults' : 'entry', expiresAt: now + asked },
-      { rule: x509 ? 'max_x509_svid_ttl' : 'max_jwt_svid_ttl', expiresAt: now + most },
-      { rule: 'issuer', expiresAt: request.signerExpiresAt },
-      { rule: 'expires_at', expiresAt: entry.expiresAt ?? Number.POSITIVE_INFINITY },
-      { rule: 'revocation_budget', expiresAt: now + request.bearable(Math.min(asked, most)) },
-    ];
+    switch (kind) {
+      case 'x509':
+        return {
+          own: entry.x509SvidTtl,
+          otherwise: rules.defaultX509SvidTtl,
+          most: rules.maxX509SvidTtl,
+          mostRule: 'max_x509_svid_ttl',
+        };
+      case 'jwt':
+        return {
+          own: entry.jwtSvidTtl,
+          otherwise: rules.defaultJwtSvidTtl,
+          most: rules.maxJwtSvidTtl,
+          mostRule: 'max_jwt_svid_ttl',
+        };
+      case 'wit':
+        return {
+          own: entry.witSvidTtl,
+          otherwise: rules.defaultWitSvidTtl,
+          most: rules.maxWitSvidTtl,
+          mostRule: 'max_wit_svid_ttl',
+        };
+    }
   }
+}
+
+function bounds(request: IssueRequest, { most, mostRule, otherwise, own }: Lifetime): [Bound, ...Bound[]] {
+  const { entry, now } = request;
+  const asked = own ?? otherwise;
+  return [
+    { rule: own === undefined ? 'defaults' : 'entry', expiresAt: now + asked },
+    { rule: mostRule, expiresAt: now + most },
+    { rule: 'issuer', expiresAt: request.signerExpiresAt },
+    { rule: 'expires_at', expiresAt: entry.expiresAt ?? Number.POSITIVE_INFINITY },
+    { rule: 'revocation_budget', expiresAt: now + request.bearable(Math.min(asked, most)) },
+  ];
 }

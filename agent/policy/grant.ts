@@ -3,7 +3,7 @@ import type { Selector } from '../kernel/selector.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entry } from '../registry/entry.ts';
 
-/** Why an issuance is asked for: the first of a lease, its renewal before expiry, or a token on demand. */
+/** Why an issuance is asked for: the first of its kind in a lease, its renewal before expiry, or a token on demand. */
 export type Occasion = 'first' | 'renewal' | 'on-demand';
 
 interface Request {
@@ -22,6 +22,7 @@ interface Request {
 /** Who wants what, when and why: all that a policy decides on. */
 export type IssueRequest =
   | (Request & { readonly kind: 'x509' })
+  | (Request & { readonly kind: 'wit' })
   | (Request & {
       readonly kind: 'jwt';
       readonly audiences: Audiences;
@@ -48,10 +49,14 @@ interface Granted {
 }
 
 export type X509Grant = Granted & { readonly kind: 'x509' };
+export type WitGrant = Granted & { readonly kind: 'wit' };
 export type JwtGrant = Granted & { readonly kind: 'jwt'; readonly audiences: Audiences };
 
 /** A decision that something may be issued: what, for whom, until when. Only {@link grant} makes one, and only a decider calls it. */
-export type Grant = X509Grant | JwtGrant;
+export type Grant = X509Grant | WitGrant | JwtGrant;
+
+/** The grant that a request leads to. */
+export type GrantOf<R extends IssueRequest> = Extract<Grant, { readonly kind: R['kind'] }>;
 
 /** A decision that it may not. `message` is for the operator; the caller learns only `NO_IDENTITY`. */
 export interface Refusal {
@@ -63,10 +68,7 @@ export interface Refusal {
 }
 
 /** Turns a request that was allowed into its grant. For `policy/` alone: the layers test refuses any other importer. */
-export function grant(request: IssueRequest & { kind: 'x509' }, terms: GrantTerms): X509Grant;
-export function grant(request: IssueRequest & { kind: 'jwt' }, terms: GrantTerms): JwtGrant;
-export function grant(request: IssueRequest, terms: GrantTerms): Grant;
-export function grant(request: IssueRequest, terms: GrantTerms): Grant {
+export function grant<R extends IssueRequest>(request: R, terms: GrantTerms): GrantOf<R> {
   const common = {
     decisionId: terms.decisionId,
     instance: request.instance,
@@ -77,10 +79,10 @@ export function grant(request: IssueRequest, terms: GrantTerms): Grant {
     expiresAt: terms.expiresAt,
   };
   const made = Object.freeze(
-    request.kind === 'x509'
-      ? { ...common, kind: request.kind }
-      : { ...common, kind: request.kind, audiences: request.audiences },
-  ) as Grant;
+    request.kind === 'jwt'
+      ? { ...common, kind: request.kind, audiences: request.audiences }
+      : { ...common, kind: request.kind },
+  ) as GrantOf<R>;
   grants.add(made);
   return made;
 }

@@ -1,4 +1,4 @@
-import type { IssueRequest, JwtGrant, Refusal, X509Grant } from './grant.ts';
+import type { GrantOf, IssueRequest, Refusal } from './grant.ts';
 
 /**
  * Decides every issuance, renewals too: selectors have said who the process is, this says whether it gets this identity, for these
@@ -8,6 +8,5 @@ import type { IssueRequest, JwtGrant, Refusal, X509Grant } from './grant.ts';
  * was issued before stays until it expires, and the caller gets UNAVAILABLE.
  */
 export interface Policy {
-  decide(request: IssueRequest & { kind: 'x509' }): Promise<X509Grant | Refusal>;
-  decide(request: IssueRequest & { kind: 'jwt' }): Promise<JwtGrant | Refusal>;
+  decide<R extends IssueRequest>(request: R): Promise<GrantOf<R> | Refusal>;
 }

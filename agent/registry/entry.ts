@@ -13,6 +13,7 @@ export interface Entry {
   /** `undefined`: the configuration's default. */
   readonly x509SvidTtl: number | undefined;
   readonly jwtSvidTtl: number | undefined;
+  readonly witSvidTtl: number | undefined;
   readonly dnsNames: readonly string[];
   readonly hint: string;
   readonly federatesWith: readonly TrustDomain[];

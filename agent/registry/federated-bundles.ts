@@ -4,6 +4,7 @@ import { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
+import { isEmptyBundle } from '../svid/trust-bundle.ts';
 import { type BundleFile, FederatedBundle } from './federated-bundle.ts';
 
 interface Member {
@@ -92,7 +93,7 @@ export class FederatedBundles {
     for (const { bundle } of this.#sorted()) {
       // A domain whose file has moved keeps what the old file said until the new one is good.
       const value = bundle.latest.value ?? before?.get(bundle.from.trustDomain);
-      if (value === undefined || value.x509Authorities.length + value.jwtAuthorities.length === 0) continue;
+      if (value === undefined || isEmptyBundle(value)) continue;
       bundles.set(value.trustDomain, value);
     }
     if (before === undefined || !equal(before, bundles)) this.latest.set(bundles);

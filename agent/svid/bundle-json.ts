@@ -1,17 +1,14 @@
-import type { webcrypto } from 'node:crypto';
-import { createPublicKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { PublicJwk } from './jwk.ts';
-import { algorithmsOf, publicJwkOf } from './jwk.ts';
-import type { JwtAuthority, TrustBundle } from './trust-bundle.ts';
+import { algorithmsOf, exposedMember, parsePublicJwk, publicJwkOf } from './jwk.ts';
+import type { TokenAuthority, TrustBundle } from './trust-bundle.ts';
 
 /** SPIFFE Trust Domain and Bundle §6.1: what a consumer assumes where the publisher does not say. */
 const DEFAULT_REFRESH_HINT_S = 300;
-const MIN_RSA_BITS = 2048;
-/** RFC 7518 §6: what a bundle must never hold, whoever put it there by mistake. */
-const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
 
+type TokenUse = 'jwt-svid' | 'wit-svid';
 type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
@@ -28,28 +25,33 @@ export function parseBundle(trustDomain: TrustDomain, text: string): TrustBundle
   if (!Array.isArray(keys)) throw fail('has no list "keys"');
 
   const roots = new Map<string, Buffer>();
-  const jwtAuthorities = new Map<string, JwtAuthority>();
+  const kids = new Set<string>();
+  const authorities: Readonly<Record<TokenUse, TokenAuthority[]>> = { 'jwt-svid': [], 'wit-svid': [] };
   for (const [index, key] of keys.entries()) {
     const failHere = failureFor(`keys[${index}] of the bundle of ${trustDomain}`);
     if (!isObject(key)) throw failHere('is no object');
-    const exposed = PRIVATE_MEMBERS.find((member) => key[member] !== undefined);
+    const exposed = exposedMember(key);
     if (exposed !== undefined) {
       throw failHere(`has the private member "${exposed}"; a bundle is public: replace that key, it is known now`);
     }
-    if (key['use'] === 'x509-svid') {
+    const { use } = key;
+    if (use === 'x509-svid') {
       const root = parseRoot(trustDomain, key, failHere);
       if (root !== undefined) roots.set(root.toString('latin1'), root);
-    } else if (key['use'] === 'jwt-svid') {
-      const authority = parseJwtAuthority(key, failHere);
+    } else if (use === 'jwt-svid' || use === 'wit-svid') {
+      const authority = parseTokenAuthority(use, key, failHere);
       if (authority === undefined) continue;
-      if (jwtAuthorities.has(authority.kid)) throw failHere('has the kid of an earlier key');
-      jwtAuthorities.set(authority.kid, authority);
+      // WIT-SVID §6.1: not even a key of the other use may have it.
+      if (kids.has(authority.kid)) throw failHere('has the kid of an earlier key');
+      kids.add(authority.kid);
+      authorities[use].push(authority);
     }
   }
   return Object.freeze({
     trustDomain,
     x509Authorities: Object.freeze([...roots.values()]),
-    jwtAuthorities: Object.freeze([...jwtAuthorities.values()]),
+    jwtAuthorities: Object.freeze(authorities['jwt-svid']),
+    witAuthorities: Object.freeze(authorities['wit-svid']),
     sequence: parseCount(set, 'spiffe_sequence', 0, fail),
     refreshHint: parseCount(set, 'spiffe_refresh_hint', DEFAULT_REFRESH_HINT_S, fail),
   });
@@ -63,8 +65,9 @@ export function formatBundle(bundle: TrustBundle): string {
     x5c: [der.toString('base64')],
   }));
   const jwtAuthorities = bundle.jwtAuthorities.map(({ jwk }) => ({ ...jwk, use: 'jwt-svid' }));
+  const witAuthorities = bundle.witAuthorities.map(({ jwk }) => ({ ...jwk, use: 'wit-svid' }));
   const set = {
-    keys: [...roots, ...jwtAuthorities],
+    keys: [...roots, ...jwtAuthorities, ...witAuthorities],
     spiffe_sequence: bundle.sequence,
     spiffe_refresh_hint: bundle.refreshHint,
   };
@@ -122,12 +125,11 @@ function trustDomainOf({ subjectAltName }: X509Certificate): string | undefined 
   return /(?:^|, )URI:"?spiffe:\/\/([^/,"]+)/i.exec(subjectAltName ?? '')?.[1]?.toLowerCase();
 }
 
-function parseJwtAuthority(key: JsonObject, fail: Fail): JwtAuthority | undefined {
+function parseTokenAuthority(use: TokenUse, key: JsonObject, fail: Fail): TokenAuthority | undefined {
   const { kty, kid, alg } = key;
   if (typeof kty !== 'string') throw fail('has no kty');
-  if (typeof kid !== 'string' || kid === '') throw fail('has no kid, which a jwt-svid key must have');
-  if (kty !== 'EC' && kty !== 'RSA') return undefined;
-  const jwk = parsePublicJwk(key, fail);
+  if (typeof kid !== 'string' || kid === '') throw fail(`has no kid, which a ${use} key must have`);
+  const jwk = publicJwkIn(key, fail);
   const algorithms = jwk === undefined ? [] : algorithmsOf(jwk);
   if (jwk === undefined || algorithms.length === 0) return undefined;
   if (alg !== undefined && (typeof alg !== 'string' || !algorithms.includes(alg))) {
@@ -140,19 +142,11 @@ function parseJwtAuthority(key: JsonObject, fail: Fail): JwtAuthority | undefine
   });
 }
 
-/** Through OpenSSL and back: a point off its curve is refused, and other members are dropped. */
-function parsePublicJwk(key: JsonObject, fail: Fail): PublicJwk | undefined {
-  const { kty, crv, x, y, n, e } = key;
-  if (kty === 'EC' && typeof crv === 'string' && algorithmsOf({ kty, crv, x: '', y: '' }).length === 0)
-    return undefined;
+function publicJwkIn(key: JsonObject, fail: Fail): PublicJwk | undefined {
   try {
-    const publicKey = createPublicKey({ key: { kty, crv, x, y, n, e } as webcrypto.JsonWebKey, format: 'jwk' });
-    const bits = publicKey.asymmetricKeyDetails?.modulusLength;
-    if (bits !== undefined && bits < MIN_RSA_BITS)
-      throw fail(`has an RSA key of ${bits} bits; at least ${MIN_RSA_BITS}`);
-    return publicJwkOf(publicKey);
+    return parsePublicJwk(key);
   } catch (cause) {
-    throw cause instanceof MayflyError ? cause : fail('has no usable public key', cause);
+    throw fail(messageOf(cause), cause);
   }
 }
 

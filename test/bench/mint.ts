@@ -32,6 +32,7 @@ export async function mintRates(): Promise<MintRates> {
     rootTtl: 365 * day,
     caTtl: day,
     jwtKeyTtl: day,
+    witKeyTtl: day,
     nameConstraint: false,
     clock,
     log: silent,

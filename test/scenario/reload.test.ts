@@ -52,6 +52,7 @@ function newBundle(): { text: string; fingerprint: string } {
     trustDomain: OTHER,
     x509Authorities: [certificate],
     jwtAuthorities: [],
+    witAuthorities: [],
     sequence: 1,
     refreshHint: 60,
   });

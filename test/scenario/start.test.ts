@@ -118,9 +118,14 @@ describe('an agent that has started', () => {
     expect(statSync(home.socket).ino).toBe(ino);
   });
 
-  test('has the same root, issuing CA and JWT key after a restart, and what it signed before still verifies', async () => {
+  test('has the same root, issuing CA, JWT and WIT key after a restart, and what it signed before still verifies', async () => {
     const keys = await keysOf(daemon);
-    expect(keys.map((key) => key.replace(/ .* /, ' '))).toEqual(['root active', 'issuing-ca active', 'jwt active']);
+    expect(keys.map((key) => key.replace(/ .* /, ' '))).toEqual([
+      'root active',
+      'issuing-ca active',
+      'jwt active',
+      'wit active',
+    ]);
     expect((await daemon.stop()).code).toBe(0);
     daemon = await Daemon.start(home);
     expect(await keysOf(daemon)).toEqual(keys);

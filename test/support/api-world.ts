@@ -100,6 +100,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     rootTtl: 365 * 24 * HOUR,
     caTtl: 24 * HOUR,
     jwtKeyTtl: 24 * HOUR,
+    witKeyTtl: 24 * HOUR,
     nameConstraint: false,
     clock,
     log,
@@ -118,6 +119,10 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     async issueJwt(grant) {
       mustSign();
       return local.issueJwt(grant);
+    },
+    async issueWit(grant, confirmation) {
+      mustSign();
+      return local.issueWit(grant, confirmation);
     },
     status: () => local.status(),
     close: () => local.close(),
@@ -147,8 +152,10 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const policy = new BuiltInPolicy({
     defaultX509SvidTtl: HOUR,
     defaultJwtSvidTtl: 5 * MINUTE,
+    defaultWitSvidTtl: HOUR,
     maxX509SvidTtl: 24 * HOUR,
     maxJwtSvidTtl: HOUR,
+    maxWitSvidTtl: 24 * HOUR,
     maxAudiences: 16,
     maxTokens: 1000,
   });

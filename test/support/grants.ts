@@ -3,7 +3,7 @@ import { parseSelector } from '../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../agent/kernel/spiffe-id.ts';
 import { NO_FACTS } from '../../agent/peer/facts.ts';
 import type { ProcessInstance } from '../../agent/peer/instance.ts';
-import type { JwtGrant, X509Grant } from '../../agent/policy/grant.ts';
+import type { JwtGrant, WitGrant, X509Grant } from '../../agent/policy/grant.ts';
 import { grant } from '../../agent/policy/grant.ts';
 import type { Entry } from '../../agent/registry/entry.ts';
 
@@ -21,6 +21,11 @@ export function x509Grant(wish: Wish): X509Grant {
   return grant({ ...requestOf(wish), kind: 'x509' }, termsOf(wish));
 }
 
+/** A grant of a WIT-SVID as a policy makes it, for the process that runs the test. */
+export function witGrant(wish: Wish): WitGrant {
+  return grant({ ...requestOf(wish), kind: 'wit' }, termsOf(wish));
+}
+
 /** A grant of a token as a policy makes it, for the process that runs the test. */
 export function jwtGrant(wish: Wish): JwtGrant {
   const audiences = parseAudiences(wish.audiences ?? ['spiffe://example.org/reports']);
@@ -36,6 +41,7 @@ export function entryOf(wish: Pick<Wish, 'id' | 'dnsNames'>): Entry {
     owner: undefined,
     x509SvidTtl: undefined,
     jwtSvidTtl: undefined,
+    witSvidTtl: undefined,
     dnsNames: wish.dnsNames ?? [],
     hint: '',
     federatesWith: [],

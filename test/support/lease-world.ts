@@ -49,6 +49,7 @@ export function entryOf(id: string, terms: Partial<Entry> = {}): Entry {
     owner: undefined,
     x509SvidTtl: undefined,
     jwtSvidTtl: undefined,
+    witSvidTtl: undefined,
     dnsNames: [],
     hint: '',
     federatesWith: [],
@@ -73,6 +74,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     rootTtl: 365 * 24 * HOUR,
     caTtl: 24 * HOUR,
     jwtKeyTtl: 24 * HOUR,
+    witKeyTtl: 24 * HOUR,
     nameConstraint: false,
     clock,
     log: silent,
@@ -91,6 +93,10 @@ export function leaseWorld(entries: readonly Entry[]) {
     },
     issueJwt: (grant) =>
       fault.authority ? Promise.reject(new MayflyError('AUTHORITY_UNAVAILABLE', 'away')) : local.issueJwt(grant),
+    issueWit: (grant, confirmation) =>
+      fault.authority
+        ? Promise.reject(new MayflyError('AUTHORITY_UNAVAILABLE', 'away'))
+        : local.issueWit(grant, confirmation),
     status: () => local.status(),
     close: () => local.close(),
   };
@@ -123,8 +129,10 @@ export function leaseWorld(entries: readonly Entry[]) {
   const policy = new BuiltInPolicy({
     defaultX509SvidTtl: HOUR,
     defaultJwtSvidTtl: 5 * MINUTE,
+    defaultWitSvidTtl: HOUR,
     maxX509SvidTtl: 24 * HOUR,
     maxJwtSvidTtl: HOUR,
+    maxWitSvidTtl: 24 * HOUR,
     maxAudiences: 4,
     maxTokens: 100,
   });

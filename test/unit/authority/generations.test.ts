@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Generation } from '../../../agent/authority/generations.ts';
-import { orderChained, orderPublished } from '../../../agent/authority/generations.ts';
+import { orderChained, orderPublished, retiring } from '../../../agent/authority/generations.ts';
 
 const TTL = 600_000;
 
@@ -26,6 +26,18 @@ function published(
   });
   return { ...order, ids: order.line.map(({ id, activated }) => (activated ? id : `(${id})`)).join(' ') };
 }
+
+test('a line that is continued no more signs nothing, and loses its keys as they expire', () => {
+  const line = [generation('a', 0), generation('b', TTL / 2, { activated: false })];
+  expect(retiring(line, TTL - 1)).toMatchObject({
+    line,
+    active: undefined,
+    lookAgainAt: TTL,
+    awaitsPublication: false,
+  });
+  expect(retiring(line, TTL).line.map(({ id }) => id)).toEqual(['b']);
+  expect(retiring(line, 2 * TTL)).toMatchObject({ line: [], lookAgainAt: Number.POSITIVE_INFINITY });
+});
 
 describe('published keys', () => {
   test('the very first signs at once', () => {

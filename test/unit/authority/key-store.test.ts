@@ -46,6 +46,7 @@ async function start(trustDomain = 'example.org', at = dataDir): Promise<TrustBu
     rootTtl: 30 * DAY,
     caTtl: DAY,
     jwtKeyTtl: DAY,
+    witKeyTtl: DAY,
     nameConstraint: false,
     clock: new ManualClock(),
     log: new MemoryLog(),

@@ -1,18 +1,20 @@
-import { X509Certificate } from 'node:crypto';
+import { createPublicKey, X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { CrlIssuer, IssuedJwt, IssuedX509 } from '../../../agent/authority/authority.ts';
+import type { CrlIssuer, IssuedToken, IssuedX509 } from '../../../agent/authority/authority.ts';
 import type { LocalAuthorityOptions } from '../../../agent/authority/local.ts';
 import { LocalAuthority } from '../../../agent/authority/local.ts';
 import { parseAudience } from '../../../agent/kernel/audience.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import type { X509Grant } from '../../../agent/policy/grant.ts';
+import { publicJwkOf } from '../../../agent/svid/jwk.ts';
 import { verifyJwtSvid } from '../../../agent/svid/jwt.ts';
 import { generateLeafKey } from '../../../agent/svid/leaf-key.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
-import { jwtGrant, x509Grant } from '../../support/grants.ts';
+import { verifyWitSvid } from '../../../agent/svid/wit.ts';
+import { jwtGrant, witGrant, x509Grant } from '../../support/grants.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLog } from '../../support/memory-log.ts';
 
@@ -22,6 +24,10 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const REPORTS = parseAudience('spiffe://example.org/reports');
 const { publicKey } = await generateLeafKey('ec-p256');
+const confirmation = {
+  ...publicJwkOf(createPublicKey({ key: publicKey, format: 'der', type: 'spki' }))!,
+  alg: 'ES256',
+};
 
 let clock: ManualClock;
 let log: MemoryLog;
@@ -48,6 +54,7 @@ function open(more: Partial<LocalAuthorityOptions> = {}): LocalAuthority {
     rootTtl: 30 * DAY,
     caTtl: DAY,
     jwtKeyTtl: DAY,
+    witKeyTtl: DAY,
     nameConstraint: false,
     clock,
     log,
@@ -61,8 +68,12 @@ function issueX509(authority: LocalAuthority, ttl = HOUR): Promise<IssuedX509> {
   return authority.issueX509(x509Grant({ now: clock.now(), ttl }), publicKey);
 }
 
-function issueJwt(authority: LocalAuthority, ttl = 5 * MINUTE): Promise<IssuedJwt> {
+function issueJwt(authority: LocalAuthority, ttl = 5 * MINUTE): Promise<IssuedToken> {
   return authority.issueJwt(jwtGrant({ now: clock.now(), ttl }));
+}
+
+function issueWit(authority: LocalAuthority, ttl = HOUR): Promise<IssuedToken> {
+  return authority.issueWit(witGrant({ now: clock.now(), ttl }), confirmation);
 }
 
 /** What a verifier does with a chain at a time, and why it would refuse it. */
@@ -95,9 +106,18 @@ function hasSigned(issuer: X509Certificate, subject: X509Certificate): boolean {
   return holds;
 }
 
-async function tokenRefusal(issued: IssuedJwt, bundle: TrustBundle, now: number): Promise<string | undefined> {
+async function tokenRefusal(issued: IssuedToken, bundle: TrustBundle, now: number): Promise<string | undefined> {
   try {
     await verifyJwtSvid(issued.token, REPORTS, new Map([[bundle.trustDomain, bundle]]), now);
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
+}
+
+async function witRefusal(issued: IssuedToken, bundle: TrustBundle, now: number): Promise<string | undefined> {
+  try {
+    await verifyWitSvid(issued.token, new Map([[bundle.trustDomain, bundle]]), now);
     return undefined;
   } catch (error) {
     return String(error);
@@ -150,11 +170,27 @@ describe('issuing', () => {
     });
   });
 
-  test('P-384 signs both', async () => {
+  test('a WIT-SVID confirms the key that it was made for, and is for nobody in particular', async () => {
+    const authority = open();
+    const [one, other] = [await issueWit(authority), await issueWit(authority)];
+    expect(one.jti).toMatch(/^[0-9a-f]{32}$/);
+    expect(one.jti).not.toBe(other.jti);
+    const bundles = new Map([[bundleOf(authority).trustDomain, bundleOf(authority)]]);
+    const verified = await verifyWitSvid(one.token, bundles, clock.now());
+    expect(verified).toMatchObject({ id: 'spiffe://example.org/payments', jti: one.jti, confirmation });
+    expect(Object.keys(verified.claims).toSorted()).toEqual(['cnf', 'exp', 'iat', 'jti', 'sub']);
+    expect(verified.kid).toBe(bundleOf(authority).witAuthorities[0]?.kid);
+  });
+
+  test('P-384 signs all', async () => {
     const authority = open({ keyType: 'ec-p384' });
     expect(refusal(await issueX509(authority), bundleOf(authority), clock.now())).toBeUndefined();
     expect(await tokenRefusal(await issueJwt(authority), bundleOf(authority), clock.now())).toBeUndefined();
-    expect(bundleOf(authority).jwtAuthorities).toMatchObject([{ jwk: { alg: 'ES384', crv: 'P-384' } }]);
+    expect(await witRefusal(await issueWit(authority), bundleOf(authority), clock.now())).toBeUndefined();
+    const { jwtAuthorities, witAuthorities } = bundleOf(authority);
+    for (const keys of [jwtAuthorities, witAuthorities]) {
+      expect(keys).toMatchObject([{ jwk: { alg: 'ES384', crv: 'P-384' } }]);
+    }
   });
 
   test('what only looks like a grant is refused, and nothing is made of it', async () => {
@@ -173,9 +209,10 @@ describe('issuing', () => {
 
   test('nothing outlives its signer: a grant that would is refused, not shortened', async () => {
     const authority = open();
-    for (const kind of ['x509', 'jwt'] as const) {
+    const issuing = { x509: issueX509, jwt: issueJwt, wit: issueWit };
+    for (const kind of ['x509', 'jwt', 'wit'] as const) {
       const most = authority.signerExpiresAt(kind) - clock.now();
-      const issue = kind === 'x509' ? issueX509 : issueJwt;
+      const issue = issuing[kind];
       await expect(issue(authority, most)).resolves.toBeDefined();
       await expect(issue(authority, most + SECOND)).rejects.toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
     }
@@ -202,13 +239,21 @@ describe('the bundle', () => {
     expect(key).toMatchObject({ kid: key!.jwk.kid, jwk: { alg: 'ES256' }, expiresAt: clock.now() + DAY });
   });
 
+  test('has a WIT key of its own beside the JWT key', () => {
+    const { jwtAuthorities, witAuthorities } = bundleOf(open());
+    expect([jwtAuthorities.length, witAuthorities.length]).toEqual([1, 1]);
+    expect(witAuthorities[0]?.kid).not.toBe(jwtAuthorities[0]?.kid);
+    expect(Object.keys(witAuthorities[0]!.jwk).toSorted()).toEqual(['alg', 'crv', 'kid', 'kty', 'x', 'y']);
+  });
+
   test('asks to be refreshed twice between a successor and its first signature', () => {
     expect(bundleOf(open({ rootTtl: 10 * MINUTE, jwtKeyTtl: 4 * MINUTE }))).toMatchObject({ refreshHint: 20 });
+    expect(bundleOf(open({ witKeyTtl: 2 * MINUTE }))).toMatchObject({ refreshHint: 10 });
   });
 });
 
 describe('rotation', () => {
-  const TTLS = { rootTtl: 10 * MINUTE, caTtl: 4 * MINUTE, jwtKeyTtl: 6 * MINUTE };
+  const TTLS = { rootTtl: 10 * MINUTE, caTtl: 4 * MINUTE, jwtKeyTtl: 6 * MINUTE, witKeyTtl: 5 * MINUTE };
   const LEAF = 90 * SECOND;
   const TOKEN = 60 * SECOND;
 
@@ -217,8 +262,10 @@ describe('rotation', () => {
     const lag = bundleOf(authority).refreshHint * SECOND;
     const updates: { readonly at: number; readonly bundle: TrustBundle }[] = [];
     const issued: IssuedX509[] = [];
-    const tokens: IssuedJwt[] = [];
+    const tokens: IssuedToken[] = [];
+    const wits: IssuedToken[] = [];
     const [roots, cas, kids] = [new Set<string>(), new Set<string>(), new Set<string>()];
+    const witKids = new Set<string>();
     let checks = 0;
 
     for (const end = clock.now() + 40 * MINUTE; clock.now() < end; clock.advance(6 * SECOND)) {
@@ -231,7 +278,9 @@ describe('rotation', () => {
       expect(authority.signerExpiresAt('x509') - now).toBeGreaterThanOrEqual(LEAF);
       expect(authority.signerExpiresAt('jwt') - now).toBeGreaterThanOrEqual(TOKEN);
       issued.push(await issueX509(authority, LEAF));
+      expect(authority.signerExpiresAt('wit') - now).toBeGreaterThanOrEqual(TOKEN);
       tokens.push(await issueJwt(authority, TOKEN));
+      wits.push(await issueWit(authority, TOKEN));
       cas.add(issued.at(-1)!.chain[1]!.toString('hex'));
       for (const each of issued.filter(({ notAfter }) => notAfter > now)) {
         expect(refusal(each, seen, now)).toBeUndefined();
@@ -240,12 +289,18 @@ describe('rotation', () => {
       for (const each of tokens.filter(({ expiresAt }) => expiresAt > now).slice(-2)) {
         expect(await tokenRefusal(each, seen, now)).toBeUndefined();
       }
+      for (const each of wits.filter(({ expiresAt }) => expiresAt > now).slice(-2)) {
+        expect(await witRefusal(each, seen, now)).toBeUndefined();
+      }
       for (const { kid } of bundle.jwtAuthorities) kids.add(kid);
+      for (const { kid } of bundle.witAuthorities) witKids.add(kid);
       for (const der of bundle.x509Authorities) roots.add(der.toString('hex'));
     }
     expect(checks).toBeGreaterThan(5000);
     expect(roots.size).toBeGreaterThanOrEqual(4);
     expect(kids.size).toBeGreaterThanOrEqual(4);
+    expect(witKids.size).toBeGreaterThanOrEqual(4);
+    expect(kids.isDisjointFrom(witKids)).toBe(true);
     expect(cas.size).toBeGreaterThanOrEqual(4);
     // Old keys go: what is left is a predecessor and a successor at most.
     expect(bundleOf(authority).x509Authorities.length).toBeLessThanOrEqual(3);
@@ -273,15 +328,27 @@ describe('rotation', () => {
 
   test('the successor is in the bundle, prepared, before it signs; the predecessor after', () => {
     const authority = open({ rootTtl: 30 * DAY, jwtKeyTtl: 6 * HOUR });
-    expect(states(authority)).toBe('root active, issuing-ca active, jwt active');
+    expect(states(authority)).toBe('root active, issuing-ca active, jwt active, wit active');
     const [first] = bundleOf(authority).jwtAuthorities;
     clock.advance(3 * HOUR);
-    expect(states(authority)).toBe('root active, issuing-ca active, jwt active, jwt prepared');
+    expect(states(authority)).toBe('root active, issuing-ca active, jwt active, jwt prepared, wit active');
     expect(bundleOf(authority).jwtAuthorities.map(({ kid }) => kid)).toEqual([first!.kid, expect.any(String)]);
     clock.advance(HOUR);
-    expect(states(authority)).toBe('root active, issuing-ca active, jwt retired, jwt active');
+    expect(states(authority)).toBe('root active, issuing-ca active, jwt retired, jwt active, wit active');
     clock.advance(2 * HOUR);
     expect(bundleOf(authority).jwtAuthorities.map(({ kid }) => kid)).not.toContain(first!.kid);
+  });
+
+  test('WIT keys have their own generations', () => {
+    const authority = open({ rootTtl: 30 * DAY, jwtKeyTtl: DAY, witKeyTtl: 6 * HOUR });
+    const [first] = bundleOf(authority).witAuthorities;
+    clock.advance(3 * HOUR);
+    expect(states(authority)).toBe('root active, issuing-ca active, jwt active, wit active, wit prepared');
+    expect(bundleOf(authority).witAuthorities.map(({ kid }) => kid)).toEqual([first!.kid, expect.any(String)]);
+    clock.advance(HOUR);
+    expect(states(authority)).toBe('root active, issuing-ca active, jwt active, wit retired, wit active');
+    clock.advance(2 * HOUR);
+    expect(bundleOf(authority).witAuthorities.map(({ kid }) => kid)).not.toContain(first!.kid);
   });
 
   test('a follower of the bundle is told of each change, and of nothing else', async () => {
@@ -389,6 +456,44 @@ describe('a restart', () => {
       clock.advance(5 * SECOND);
     }
     expect(sequence).toBeGreaterThan(10);
+  });
+
+  test('over a key file from before there were WIT-SVIDs keeps all keys, and makes the one that is missing', async () => {
+    const file = join(dataDir, 'authority/keys.json');
+    const first = open({ witKeyTtl: undefined });
+    const [issued, token] = [await issueX509(first), await issueJwt(first)];
+    await first.close();
+    const before = readFileSync(file, 'utf8');
+    expect(before).not.toContain('wit');
+    const second = open();
+    expect(states(second)).toBe('root active, issuing-ca active, jwt active, wit active');
+    expect(bundleOf(second)).toEqual({
+      ...bundleOf(first),
+      sequence: 2,
+      witAuthorities: [expect.objectContaining({ kid: expect.any(String) })],
+    });
+    expect((await issueX509(second)).chain[1]).toEqual(issued.chain[1]);
+    expect(await tokenRefusal(token, bundleOf(second), clock.now())).toBeUndefined();
+    const [was, is] = [before, readFileSync(file, 'utf8')].map((text) => JSON.parse(text).content);
+    expect(is).toEqual({ ...was, sequence: 2, wit_keys: [expect.any(Object)] });
+    await second.close();
+    expect(bundleOf(open())).toEqual(bundleOf(second));
+  });
+
+  test('with WIT-SVIDs switched off makes no key for them; those there were verify until they expire', async () => {
+    const first = open({ witKeyTtl: 6 * HOUR });
+    const issued = await issueWit(first, 30 * MINUTE);
+    await first.close();
+    const second = open({ witKeyTtl: undefined });
+    expect(states(second)).toContain('wit retired');
+    expect(await witRefusal(issued, bundleOf(second), clock.now())).toBeUndefined();
+    await expect(issueWit(second)).rejects.toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
+    expect(() => second.signerExpiresAt('wit')).toThrow('wit.enabled is false');
+    await expect(issueJwt(second)).resolves.toBeDefined();
+    clock.advance(6 * HOUR);
+    expect(bundleOf(second).witAuthorities).toEqual([]);
+    expect(states(second)).not.toContain('wit');
+    expect(readFileSync(join(dataDir, 'authority/keys.json'), 'utf8')).not.toContain('wit_keys');
   });
 
   test('keeps the retired issuing CA with its key until its last leaf has expired', async () => {

@@ -46,6 +46,7 @@ test('the sections are what keys stand in', () => {
     'attestors.unix',
     'defaults',
     'policy',
+    'wit',
     'revocation',
     'sds',
     'ledger',

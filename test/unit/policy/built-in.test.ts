@@ -13,8 +13,10 @@ const MINUTE = 60_000;
 const RULES: PolicyRules = {
   defaultX509SvidTtl: 60 * MINUTE,
   defaultJwtSvidTtl: 5 * MINUTE,
+  defaultWitSvidTtl: 40 * MINUTE,
   maxX509SvidTtl: 120 * MINUTE,
   maxJwtSvidTtl: 10 * MINUTE,
+  maxWitSvidTtl: 90 * MINUTE,
   maxAudiences: 2,
   maxTokens: 3,
 };
@@ -25,6 +27,7 @@ const ENTRY: Entry = {
   owner: undefined,
   x509SvidTtl: undefined,
   jwtSvidTtl: undefined,
+  witSvidTtl: undefined,
   dnsNames: [],
   hint: '',
   federatesWith: [],
@@ -85,6 +88,18 @@ describe('the built-in policy', () => {
       expiresAt: NOW + minutes * MINUTE,
       rule,
     });
+  });
+
+  it.each([
+    ['the default', {}, undefined, 40, 'defaults'],
+    ['the entry’s own', { witSvidTtl: 20 * MINUTE, jwtSvidTtl: MINUTE }, undefined, 20, 'entry'],
+    ['the maximum', { witSvidTtl: 300 * MINUTE }, undefined, 90, 'max_wit_svid_ttl'],
+    ['what its key has left', {}, NOW + 7 * MINUTE, 7, 'issuer'],
+    ['what the entry has left', { expiresAt: NOW + 3 * MINUTE }, undefined, 3, 'expires_at'],
+  ])('gives a WIT-SVID the shortest lifetime that is allowed: %s', async (_, entry, signer, minutes, rule) => {
+    const decision = await policy.decide({ kind: 'wit', occasion: 'first', ...request(entry, signer) });
+    expect(decision).toMatchObject({ kind: 'wit', issuedAt: NOW, expiresAt: NOW + minutes * MINUTE, rule });
+    expect(decision).not.toHaveProperty('audiences');
   });
 
   it('refuses a token above the number that one process may have', async () => {

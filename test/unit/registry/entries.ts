@@ -17,6 +17,7 @@ export function entryOf(id: string, selectors: readonly string[], more: Partial<
     owner: undefined,
     x509SvidTtl: undefined,
     jwtSvidTtl: undefined,
+    witSvidTtl: undefined,
     dnsNames: [],
     hint: '',
     federatesWith: [],

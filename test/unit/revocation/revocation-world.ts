@@ -76,6 +76,7 @@ export function revocationWorld(more: Partial<RevocationConfig> = {}) {
       rootTtl: 30 * DAY,
       caTtl: DAY,
       jwtKeyTtl: DAY,
+      witKeyTtl: DAY,
       nameConstraint: false,
       clock,
       log,

@@ -32,7 +32,7 @@ function bundleOf(key: KeyObject): TrustBundle {
   if (jwk === undefined) throw new Error('no JWK');
   const kid = 'foreign-key';
   const jwtAuthorities = [{ kid, jwk: { ...jwk, kid, alg: 'ES256' }, expiresAt: undefined }];
-  return { trustDomain: other, x509Authorities: [], jwtAuthorities, sequence: 1, refreshHint: 300 };
+  return { trustDomain: other, x509Authorities: [], jwtAuthorities, witAuthorities: [], sequence: 1, refreshHint: 300 };
 }
 
 /** A token of the federated domain: what it says is the test's to choose. `undefined` leaves a claim out. */

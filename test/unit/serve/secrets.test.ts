@@ -54,9 +54,9 @@ it('no line of the log, down to debug, holds a key or a token, whatever was issu
   for (const svid of bad) await world.client.told(validateJWTSVID, { audience: 'b', svid });
   secrets.push(token, ...token.split('.').slice(1));
 
-  // What the authority keeps on the disk: a root's key, an issuing CA's, and the one for tokens.
+  // What the authority keeps on the disk: a root's key, an issuing CA's, and those for JWT-SVIDs and WIT-SVIDs.
   const kept = [...world.keysFile().matchAll(/"key":\s*"([^"]+)"/g)].map(([, der]) => Buffer.from(der ?? '', 'base64'));
-  expect(kept).toHaveLength(3);
+  expect(kept).toHaveLength(4);
   secrets.push(...kept.flatMap(spellingsOf));
 
   // Everything that is told of failures and ends.

@@ -13,6 +13,7 @@ function bundleOf(name: string, ...roots: Buffer[]): TrustBundle {
     trustDomain: parseTrustDomain(name),
     x509Authorities: roots,
     jwtAuthorities: [],
+    witAuthorities: [],
     sequence: 1,
     refreshHint: 60,
   };

@@ -18,6 +18,7 @@ const foreign: TrustBundle = {
   trustDomain: other,
   x509Authorities: [foreignRoot],
   jwtAuthorities: [],
+  witAuthorities: [],
   sequence: 1,
   refreshHint: 300,
 };

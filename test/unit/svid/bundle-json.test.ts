@@ -4,7 +4,7 @@ import { createLocalJWKSet, jwtVerify } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { formatBundle, parseBundle } from '../../../agent/svid/bundle-json.ts';
-import { jwksOf } from '../../../agent/svid/jwks.ts';
+import { jwksOf, witJwksOf } from '../../../agent/svid/jwks.ts';
 
 const example = parseTrustDomain('example.org');
 const vectors = new URL('../../vectors/bundle/', import.meta.url);
@@ -23,6 +23,11 @@ const DEFECTS: Readonly<Record<string, string>> = {
   'jwt-key-without-kid': `${FIRST} has no kid, which a jwt-svid key must have`,
   'jwt-key-without-kty': `${FIRST} has no kty`,
   'jwt-key-kid-twice': 'keys[1] of the bundle of example.org has the kid of an earlier key',
+  'jwt-key-kid-of-a-wit-key': 'keys[1] of the bundle of example.org has the kid of an earlier key',
+  'wit-key-without-kid': `${FIRST} has no kid, which a wit-svid key must have`,
+  'wit-key-kid-twice': 'keys[1] of the bundle of example.org has the kid of an earlier key',
+  'wit-key-kid-of-a-jwt-key': 'keys[1] of the bundle of example.org has the kid of an earlier key',
+  'wit-key-private': `${FIRST} has the private member "d"; a bundle is public: replace that key, it is known now`,
   'jwt-key-private': `${FIRST} has the private member "d"; a bundle is public: replace that key, it is known now`,
   'jwt-key-off-its-curve': `${FIRST} has no usable public key`,
   'jwt-key-rsa-1024': `${FIRST} has an RSA key of 1024 bits; at least 2048`,
@@ -59,10 +64,22 @@ describe('parsing', () => {
   });
 
   test('takes what the standard tells to ignore for nothing: unknown use and key type, no x5c, a second certificate', () => {
-    const { sequence, ...rest } = parseBundle(example, vector('valid-with-what-is-to-be-ignored'));
-    const { sequence: _, ...plain } = parseBundle(example, vector('valid'));
+    const { sequence, witAuthorities, ...rest } = parseBundle(example, vector('valid-with-what-is-to-be-ignored'));
+    const { sequence: _, witAuthorities: none, ...plain } = parseBundle(example, vector('valid'));
     expect(rest).toEqual(plain);
     expect(sequence).toBe(8);
+    // Its use was unknown once.
+    expect([none, witAuthorities.map(({ kid }) => kid)]).toEqual([[], ['w']]);
+  });
+
+  test('takes WIT keys beside JWT keys, and never for them', () => {
+    const { witAuthorities, ...rest } = parseBundle(example, vector('valid-with-wit-keys'));
+    const { witAuthorities: _, ...plain } = parseBundle(example, vector('valid'));
+    expect(rest).toEqual(plain);
+    expect(witAuthorities.map(({ kid, jwk }) => [kid, jwk.kty, jwk.alg])).toEqual([
+      ['wit', 'EC', undefined],
+      ['wit-rsa', 'RSA', 'PS256'],
+    ]);
   });
 
   test('assumes five minutes between refreshes where the publisher does not say', () => {
@@ -94,8 +111,15 @@ describe('parsing', () => {
 
 describe('writing', () => {
   test('what was written is read back the same', () => {
-    const bundle = parseBundle(example, vector('valid'));
+    const bundle = parseBundle(example, vector('valid-with-wit-keys'));
     expect(parseBundle(example, formatBundle(bundle))).toEqual(bundle);
+  });
+
+  test('each key has the use of its kind', () => {
+    const { keys } = JSON.parse(formatBundle(parseBundle(example, vector('valid-with-wit-keys')))) as {
+      keys: { use: string }[];
+    };
+    expect(keys.map(({ use }) => use)).toEqual(['x509-svid', 'jwt-svid', 'jwt-svid', 'wit-svid', 'wit-svid']);
   });
 
   test('X.509 entries have one certificate, its key and no kid; JWT entries have one', () => {
@@ -108,10 +132,18 @@ describe('writing', () => {
   });
 });
 
-describe('the JWK Set of the Workload API', () => {
-  const bundle = parseBundle(example, vector('valid'));
+describe('the JWK Sets of the Workload API', () => {
+  const bundle = parseBundle(example, vector('valid-with-wit-keys'));
 
-  test('has the JWT keys alone, each with kid, none with a SPIFFE use', () => {
+  test('for WIT-SVIDs has the WIT keys alone, each with kid and its use', () => {
+    const { keys } = JSON.parse(witJwksOf(bundle)) as { keys: { kty: string; kid: string; use?: string }[] };
+    expect(keys.map(({ kty, kid, use }) => [kty, kid, use])).toEqual([
+      ['EC', 'wit', 'wit-svid'],
+      ['RSA', 'wit-rsa', 'wit-svid'],
+    ]);
+  });
+
+  test('for JWT-SVIDs has the JWT keys alone, each with kid, none with a SPIFFE use', () => {
     const { keys } = JSON.parse(jwksOf(bundle)) as { keys: { kty: string; kid: string; use?: string }[] };
     expect(keys.map(({ kty, kid, use }) => [kty, kid, use])).toEqual([
       ['EC', 'ec', undefined],
@@ -119,7 +151,7 @@ describe('the JWK Set of the Workload API', () => {
     ]);
   });
 
-  test('is what a stock JWT library verifies with', async () => {
+  test('for JWT-SVIDs is what a stock JWT library verifies with', async () => {
     const token = readFileSync(new URL('../../vectors/token/valid.jwt', import.meta.url), 'utf8');
     const own = parseBundle(example, readFileSync(new URL('../../vectors/token/bundle.json', import.meta.url), 'utf8'));
     const keys = createLocalJWKSet(JSON.parse(jwksOf(own)) as Parameters<typeof createLocalJWKSet>[0]);

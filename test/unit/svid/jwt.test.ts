@@ -11,7 +11,7 @@ import { verifyJwtSvid } from '../../../agent/svid/jwt.ts';
 import { JwtSigner } from '../../../agent/svid/jwt-signer.ts';
 import type { SigningKeyType } from '../../../agent/svid/signing-key.ts';
 import { generateSigningKey } from '../../../agent/svid/signing-key.ts';
-import type { JwtAuthority, TrustBundle } from '../../../agent/svid/trust-bundle.ts';
+import type { TokenAuthority, TrustBundle } from '../../../agent/svid/trust-bundle.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const REPORTS = parseAudience('spiffe://example.org/reports');
@@ -108,7 +108,7 @@ describe('verification', () => {
     const claims = `{"sub":"spiffe://example.org/payments","aud":[${JSON.stringify(REPORTS)}],"exp":1e999}`;
     const signed = `${encode('{"alg":"ES256","kid":"forever"}')}.${encode(claims)}`;
     const signature = sign('sha256', Buffer.from(signed), { key: privateKey, dsaEncoding: 'ieee-p1363' });
-    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'forever', alg: 'ES256' } as JwtAuthority['jwk'];
+    const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'forever', alg: 'ES256' } as TokenAuthority['jwk'];
     const bundle = { ...frozen, jwtAuthorities: [{ kid: 'forever', jwk, expiresAt: undefined }] };
     const verified = verifyJwtSvid(
       `${signed}.${signature.toString('base64url')}`,
@@ -175,6 +175,7 @@ describe('signing', () => {
       trustDomain: example,
       x509Authorities: [],
       jwtAuthorities: [{ kid, jwk: { ...jwk, kid }, expiresAt: undefined }],
+      witAuthorities: [],
       sequence: 1,
       refreshHint: 300,
     };
