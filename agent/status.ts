@@ -117,7 +117,7 @@ function warnings({ bundles, config, entries, instances, ledger, leases, proof }
     ['entries', entries.state()],
     ...bundles.states().map(({ trustDomain, state }) => [`bundle of ${trustDomain}`, state] as const),
   ];
-  const failing = [...leases].filter((lease) => lease.failure !== undefined).length;
+  const failing = [...leases].filter(({ x509 }) => x509.failure !== undefined).length;
   return [
     ...sources.flatMap(([name, { lastError }]) =>
       lastError === undefined

@@ -52,9 +52,9 @@ export class Drill {
     const before = [...table.deliveries].map((subscriber) => [subscriber, subscriber.told?.serials ?? []] as const);
     const drilled = await Promise.all(
       leases.map(async (lease) => {
-        const oldSerial = lease.x509?.serial ?? '';
+        const oldSerial = lease.x509.current?.serial ?? '';
         await table.renewNow(lease);
-        const serial = lease.x509?.serial;
+        const serial = lease.x509.current?.serial;
         return {
           lease,
           oldSerial,
@@ -86,7 +86,7 @@ export class Drill {
     });
     const published = revocation.forBundles.value?.number ?? 0;
     const drilled = leases.map((lease) => {
-      const oldSerial = lease.x509?.serial ?? '';
+      const oldSerial = lease.x509.current?.serial ?? '';
       // No bar: the process is to be given a new identity at once.
       table.end(lease, 'revoked', { code: 'superseded', cause: 'drill' });
       return { lease, oldSerial, newSerial: undefined, ms: clock.monotonic() - start };

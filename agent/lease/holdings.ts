@@ -3,17 +3,22 @@ import type { Audiences } from '../kernel/audience.ts';
 import type { Alarm } from '../kernel/clock.ts';
 import { isMayflyError, MayflyError, messageOf } from '../kernel/errors.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
+import type { Occasion } from '../policy/grant.ts';
 import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
-import type { Inheritance, LeaseEnd, LeaseFailure } from './lease.ts';
+import type { FollowedKind, Followers } from './followers.ts';
+import type { HeldSvid, IssueFailure, KeyedSvid } from './held-svid.ts';
+import type { Inheritance, LeaseEnd } from './lease.ts';
 import { Lease } from './lease.ts';
 import type { LeaseParts } from './lease-parts.ts';
 import { retryDelay } from './rotation.ts';
-import type { JwtSvid, X509Svid } from './svid.ts';
+import type { JwtSvid } from './svid.ts';
 import type { Delivered } from './updates.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
+
+const KINDS: readonly FollowedKind[] = ['x509'];
 
 // A client that was just given the successor of a certificate has its connections and files to bring over.
 const SUPERSEDE_AFTER_MS = 5000;
@@ -67,32 +72,46 @@ export class Holdings {
     return this.#end(lease, reason, how);
   }
 
-  /** Issues the certificates that are due; each entry for itself, so that one that cannot be signed holds up no other. */
-  async issueDue({ attested, entries }: Entitled): Promise<void> {
+  /** Issues what is followed and due; each for itself, so that one that cannot be signed holds up no other. */
+  async issueDue({ attested, entries }: Entitled, followers: Followers): Promise<void> {
     const now = this.#parts.clock.now();
-    const due: Lease[] = [];
-    for (const lease of entries.map((entry) => this.#of(entry))) {
-      if (!lease.needsCertificate(now)) lease.recover();
-      else if (lease.mayTry(now)) due.push(lease);
+    const due: (() => Promise<void>)[] = [];
+    for (const entry of entries) {
+      for (const kind of KINDS.filter((each) => followers.want(each, entry))) {
+        const lease = this.#of(entry);
+        const held = lease[kind];
+        if (!held.isDue(now)) held.recover();
+        else if (held.mayTry(now)) due.push(() => this.#issueKind(attested, lease, kind));
+      }
     }
-    await Promise.all(due.map((lease) => this.#issue(attested, lease)));
+    await Promise.all(due.map((issue) => issue()));
   }
 
-  /** The certificates for `entries` that a verifier would accept now. */
-  delivered(entries: readonly Entry[]): readonly Delivered<X509Svid>[] {
+  /**
+   * The SVIDs for `entries` that a verifier would accept now.
+   *
+   * @param of which of those that a lease holds
+   */
+  delivered<S extends KeyedSvid>(
+    entries: readonly Entry[],
+    of: (lease: Lease) => HeldSvid<S>,
+  ): readonly Delivered<S>[] {
     const now = this.#parts.clock.now();
-    const found: Delivered<X509Svid>[] = [];
+    const found: Delivered<S>[] = [];
     for (const entry of entries) {
-      const svid = this.#byEntry.get(entry.id)?.usable(now);
+      const lease = this.#byEntry.get(entry.id);
+      const svid = lease === undefined ? undefined : of(lease).usable(now);
       if (svid !== undefined) found.push({ svid, hint: entry.hint });
     }
     return found;
   }
 
-  /** Notes that a client's connection took certificates. */
-  taken(svids: readonly X509Svid[]): void {
+  /** Notes that a client's connection took SVIDs. */
+  taken(svids: readonly KeyedSvid[]): void {
     const now = this.#parts.clock.now();
-    for (const lease of this) if (svids.some((svid) => svid === lease.x509)) lease.delivered(now);
+    for (const lease of this) {
+      if (svids.some((svid) => KINDS.some((kind) => lease[kind].current === svid))) lease.delivered(now);
+    }
   }
 
   /** The token that may be handed out again; none was issued under other terms than the entry's own. */
@@ -115,20 +134,33 @@ export class Holdings {
     throw new MayflyError('NO_IDENTITY', `the lease for ${entry.spiffeId} ended while its token was being issued`);
   }
 
-  /** Notes that nothing can be issued now, for whatever needs a certificate: what there is serves on meanwhile. */
-  postpone(failure: LeaseFailure): void {
+  /** Notes that nothing can be issued now, for whatever is followed and due: what there is serves on meanwhile. */
+  postpone(failure: IssueFailure, followers: Followers): void {
     const now = this.#parts.clock.now();
-    for (const lease of this) if (lease.needsCertificate(now)) this.#failed(lease, failure);
+    for (const { held, lease } of this.#followed(followers)) if (held.isDue(now)) this.#failed(lease, held, failure);
   }
 
-  /** Why the first of those that have no certificate has none. */
-  failureOf(entries: readonly Entry[]): unknown {
-    return entries.map((entry) => this.#byEntry.get(entry.id)?.failure).find((failure) => failure !== undefined)?.error;
+  /** Why the first of those that have no SVID of a kind has none. */
+  failureOf(kind: FollowedKind, entries: readonly Entry[]): unknown {
+    return entries.map((entry) => this.#byEntry.get(entry.id)?.[kind].failure).find((failure) => failure !== undefined)
+      ?.error;
   }
 
-  /** When the next certificate is due, or is to be tried again; infinity when none is. */
-  get nextDue(): number {
-    return this.#next((lease) => lease.failure?.retryAt ?? (lease.x509 === undefined ? NEVER : lease.renewsAt));
+  /** When the next of those that are followed is due, or is to be tried again; infinity when none is. */
+  nextDue(followers: Followers): number {
+    return Math.min(
+      NEVER,
+      ...this.#followed(followers).map(
+        ({ held }) => held.failure?.retryAt ?? (held.current === undefined ? NEVER : held.renewsAt),
+      ),
+    );
+  }
+
+  /** How long what there is of a kind that is renewed is still valid at least, in milliseconds; 0 without any. */
+  shortest(now: number): number {
+    const remaining = [...this].flatMap((lease) => KINDS.map((kind) => lease[kind].remaining(now)));
+    const left = remaining.filter((ms) => ms > 0);
+    return left.length === 0 ? 0 : Math.min(...left);
   }
 
   /**
@@ -137,7 +169,8 @@ export class Holdings {
    * @param inUse a call is under way, for which a lease may be that nothing was issued under yet
    */
   nextExpiry(inUse: boolean): number {
-    return this.#next((lease) => (lease.expiresAt === 0 && inUse ? NEVER : lease.expiresAt));
+    const expiries = [...this].map(({ expiresAt }) => (expiresAt === 0 && inUse ? NEVER : expiresAt));
+    return Math.min(NEVER, ...expiries);
   }
 
   /** Ends the leases that are of no more use at `now`; see {@link nextExpiry}. */
@@ -153,10 +186,10 @@ export class Holdings {
     for (const lease of this) this.#end(lease, reason);
   }
 
-  #next(time: (lease: Lease) => number): number {
-    let next = NEVER;
-    for (const lease of this) next = Math.min(next, time(lease));
-    return next;
+  #followed(followers: Followers) {
+    return [...this].flatMap((lease) =>
+      KINDS.filter((kind) => followers.want(kind, lease.entry)).map((kind) => ({ lease, held: lease[kind] })),
+    );
   }
 
   #of(entry: Entry): Lease {
@@ -180,40 +213,52 @@ export class Holdings {
     return same ? 'selectors-changed' : 'entry-changed';
   }
 
-  async #issue(attested: Attested, lease: Lease): Promise<void> {
-    const { clock, issuer, random } = this.#parts;
+  #issueKind(attested: Attested, lease: Lease, kind: FollowedKind): Promise<void> {
+    const { issuer } = this.#parts;
+    switch (kind) {
+      case 'x509':
+        return this.#issue(lease, lease.x509, (occasion) => issuer.x509(attested, lease, occasion));
+    }
+  }
+
+  async #issue<S extends KeyedSvid>(
+    lease: Lease,
+    held: HeldSvid<S>,
+    issue: (occasion: Occasion) => Promise<S>,
+  ): Promise<void> {
+    const { clock, random } = this.#parts;
     const { entry } = lease;
     try {
-      const svid = await issuer.x509(attested, lease, lease.x509 === undefined && !lease.adopted ? 'first' : 'renewal');
+      const svid = await issue(held.opened ? 'renewal' : 'first');
       if (lease.ended) svid.privateKey.destroy();
-      else this.#supersede(lease, lease.renew(svid, entry, random()));
+      else this.#supersede(lease, held.renew(svid, entry, random()));
     } catch (error) {
       // The policy has looked at a living lease and says no: that is its end. What was never issued has none.
-      const refused = isMayflyError(error, 'POLICY_REFUSED') && (lease.x509 !== undefined || lease.adopted);
-      if (refused && !lease.ended) {
+      if (isMayflyError(error, 'POLICY_REFUSED') && held.opened && !lease.ended) {
         this.#end(lease, 'refused', { detail: messageOf(error) });
         return;
       }
       const now = clock.now();
-      const count = (lease.failure?.count ?? 0) + 1;
-      const retryAt = now + retryDelay(count, lease.remaining(now), random());
-      this.#failed(lease, { error, count, retryAt });
+      const count = (held.failure?.count ?? 0) + 1;
+      const retryAt = now + retryDelay(count, held.remaining(now), random());
+      this.#failed(lease, held, { error, count, retryAt });
     }
   }
 
-  #failed(lease: Lease, failure: LeaseFailure): void {
+  #failed<S extends KeyedSvid>(lease: Lease, held: HeldSvid<S>, failure: IssueFailure): void {
     const { clock, log } = this.#parts;
-    lease.fail(failure);
-    if (lease.x509 === undefined) return;
+    held.fail(failure);
+    const { current, kind } = held;
+    if (current === undefined) return;
     const now = clock.now();
-    const remaining = lease.remaining(now);
-    log[remaining < (lease.x509.expiresAt - lease.x509.issuedAt) / 10 ? 'error' : 'warn'](
+    const remaining = held.remaining(now);
+    log[remaining < (current.expiresAt - current.issuedAt) / 10 ? 'error' : 'warn'](
       'lease.renewal_failed',
-      `the certificate of process ${this.#instance.pid} for ${lease.entry.spiffeId} could not be renewed and ends in ${Math.round(remaining / 1000)} s: ${messageOf(failure.error)}`,
+      `the ${kind.name} of process ${this.#instance.pid} for ${lease.entry.spiffeId} could not be renewed and ends in ${Math.round(remaining / 1000)} s: ${messageOf(failure.error)}`,
       {
         instance: this.#instance.key,
         entry: lease.entry.id,
-        serial: lease.x509.serial,
+        [kind.identifier]: kind.idOf(current),
         retry_in_ms: Math.round(failure.retryAt - now),
       },
     );

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { isMayflyError } from '../kernel/errors.ts';
 import type { LeaseEndReason } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entry } from '../registry/entry.ts';
-import { renewalTime } from './rotation.ts';
+import type { KeyedKind } from './held-svid.ts';
+import { HeldSvid } from './held-svid.ts';
 import type { X509Svid } from './svid.ts';
 import { Tokens } from './tokens.ts';
 
@@ -12,16 +12,6 @@ import { Tokens } from './tokens.ts';
  * over.
  */
 export type LeaseEnd = LeaseEndReason | 'shutdown';
-
-/** A certificate could not be issued: the `count`-th time in a row, and when it is tried again. */
-export interface LeaseFailure {
-  readonly error: unknown;
-  readonly count: number;
-  readonly retryAt: number;
-}
-
-// Beyond every delay that is ever set for a retry.
-const LONGEST_WAIT_MS = 60_000;
 
 /** What an agent before this one left of a lease. */
 export interface Inheritance {
@@ -36,22 +26,25 @@ export interface Inheritance {
   readonly expiresAt: number;
 }
 
+const X509: KeyedKind<X509Svid> = {
+  name: 'certificate',
+  identifier: 'serial',
+  idOf: ({ serial }) => serial,
+  termsOf: ({ dnsNames, expiresAt, x509SvidTtl }) => JSON.stringify([x509SvidTtl, dnsNames, expiresAt]),
+};
+
 /** What one process instance holds of one entry: at most one certificate and key at a time, and tokens. */
 export class Lease {
   readonly id: string;
   readonly instance: ProcessInstance;
   readonly createdAt: number;
+  readonly x509: HeldSvid<X509Svid>;
   readonly tokens = new Tokens();
   readonly #inheritedUntil: number;
-  #inherited: readonly string[];
   #decisionId: string | undefined;
   #deliveredAt: number | undefined;
   #ended = false;
   #entry: Entry;
-  #x509: X509Svid | undefined;
-  #renewsAt = 0;
-  #rotations = 0;
-  #failure: LeaseFailure | undefined;
 
   /** @param inherited set for a lease that is taken over */
   constructor(instance: ProcessInstance, entry: Entry, now: number, inherited?: Inheritance) {
@@ -60,7 +53,7 @@ export class Lease {
     this.#entry = entry;
     this.createdAt = inherited?.openedAt ?? now;
     this.#decisionId = inherited?.decision;
-    this.#inherited = inherited?.serials ?? [];
+    this.x509 = new HeldSvid(X509, entry, inherited?.serials ?? []);
     this.#inheritedUntil = inherited?.expiresAt ?? 0;
   }
 
@@ -71,7 +64,7 @@ export class Lease {
 
   /** True while what its process holds was made by an agent before this one. */
   get adopted(): boolean {
-    return this.#inherited.length > 0;
+    return this.x509.inherited;
   }
 
   /** Set once, and then for good: nothing may be issued or delivered under it any more. */
@@ -88,39 +81,12 @@ export class Lease {
     return this.#entry;
   }
 
-  get x509(): X509Svid | undefined {
-    return this.#x509;
-  }
-
-  get rotations(): number {
-    return this.#rotations;
-  }
-
-  /** When the certificate is due; meaningless without one. */
-  get renewsAt(): number {
-    return this.#renewsAt;
-  }
-
-  /** Set while the newest try to issue a certificate has failed. */
-  get failure(): LeaseFailure | undefined {
-    return this.#failure;
-  }
-
-  /**
-   * Takes the entry as it stands after a reload. A certificate of other terms (another lifetime or other names) is due at once; it
-   * serves until its successor is there, since the identity is the same. Tokens of other terms are not handed out again.
-   */
+  /** Takes the entry as it stands after a reload; see {@link HeldSvid.replaceEntry}. Tokens of other terms are not handed out again. */
   replaceEntry(entry: Entry): void {
     if (entry === this.#entry) return;
-    if (certificateTerms(entry) !== certificateTerms(this.#entry)) this.#renewsAt = 0;
+    this.x509.replaceEntry(entry);
     if (tokenTerms(entry) !== tokenTerms(this.#entry)) this.tokens.forget();
     this.#entry = entry;
-  }
-
-  /** Has the certificate renewed at the next look. */
-  outdate(): void {
-    this.#renewsAt = 0;
-    this.#failure = undefined;
   }
 
   /** Notes the decision of something that was issued; the first one opens the lease. */
@@ -133,78 +99,16 @@ export class Lease {
     this.#deliveredAt = now;
   }
 
-  /**
-   * Puts a new certificate in place of the old one, whose key is dropped.
-   *
-   * @param entry under which it was issued; the lease's own may be newer by now
-   * @returns serials that must not be believed for long: of another agent's certificates, whose keys nobody watches over any more,
-   *   and of one with other names than the entry has now
-   */
-  renew(svid: X509Svid, entry: Entry, random: number): readonly string[] {
-    const old = this.#x509;
-    const superseded = [...this.#inherited];
-    if (old !== undefined && this.#renewsAt === 0) superseded.push(old.serial);
-    this.#inherited = [];
-    const current = certificateTerms(entry) === certificateTerms(this.#entry);
-    if (old !== undefined) this.#rotations += 1;
-    this.#x509 = svid;
-    this.#renewsAt = current ? renewalTime(svid.issuedAt, svid.expiresAt, random) : 0;
-    this.#failure = undefined;
-    old?.privateKey.destroy();
-    return superseded;
-  }
-
-  /** Notes that no certificate could be issued, and when to try again. */
-  fail(failure: LeaseFailure): void {
-    this.#failure = failure;
-  }
-
-  /** Forgets a failure: the certificate serves as it should after all, since the clock was set or the entry changed back. */
-  recover(): void {
-    this.#failure = undefined;
-  }
-
-  /** Whether a certificate is wanted at `now`: there is none, or it is due, expired, or from a future that a clock step took back. */
-  needsCertificate(now: number): boolean {
-    const svid = this.#x509;
-    return svid === undefined || now >= this.#renewsAt || now >= svid.expiresAt || now < svid.notBefore;
-  }
-
-  /** Whether one may be asked for at `now`, after a failure. */
-  mayTry(now: number): boolean {
-    const failure = this.#failure;
-    // Whoever asks anew may know that it is over, and to find out costs a signature at most.
-    if (isMayflyError(failure?.error, 'REISSUE_BARRED') || isMayflyError(failure?.error, 'DISK_FULL')) return true;
-    // A retry further away than any that is ever set means that the clock was set back.
-    return failure === undefined || now >= failure.retryAt || failure.retryAt - now >= LONGEST_WAIT_MS;
-  }
-
-  /** How long the certificate is still valid, in milliseconds; 0 without one. */
-  remaining(now: number): number {
-    return Math.max(0, (this.#x509?.expiresAt ?? now) - now);
-  }
-
-  /** The certificate, while a verifier would accept it. */
-  usable(now: number): X509Svid | undefined {
-    return this.#x509 !== undefined && now < this.#x509.expiresAt ? this.#x509 : undefined;
-  }
-
   /** When the last thing issued under this lease expires. */
   get expiresAt(): number {
-    return Math.max(this.#x509?.expiresAt ?? 0, this.tokens.lastExpiry, this.#inheritedUntil);
+    return Math.max(this.x509.expiresAt, this.tokens.lastExpiry, this.#inheritedUntil);
   }
 
   /** Drops the key, for good. */
   end(): void {
     this.#ended = true;
-    this.#x509?.privateKey.destroy();
-    this.#x509 = undefined;
+    this.x509.drop();
   }
-}
-
-/** What of an entry is in its certificate: when one of these changes, the certificate must too. */
-function certificateTerms(entry: Entry): string {
-  return JSON.stringify([entry.x509SvidTtl, entry.dnsNames, entry.expiresAt]);
 }
 
 /** What a token is bound by beside its audiences. */

@@ -27,58 +27,60 @@ export interface X509Update extends BundleUpdate {
   readonly svids: readonly Delivered<X509Svid>[];
 }
 
-/**
- * What the followers of one workload are told: the newest update of each kind, and none that says what the last has said. Ended,
- * it begins anew for those who come later.
- */
-export class Updates {
-  #x509 = new Latest<X509Update>();
-  #bundles = new Latest<BundleUpdate>();
+/** The newest update of one kind, and none that says what the last has said. Ended, it begins anew for those who come later. */
+export class Channel<U> {
+  readonly #same: (told: U, update: U) => boolean;
+  #latest = new Latest<U>();
 
-  /** The certificates; without a value as long as there are none. */
-  get x509(): Latest<X509Update> {
-    return this.#x509;
+  constructor(same: (told: U, update: U) => boolean) {
+    this.#same = same;
   }
 
-  get bundles(): Latest<BundleUpdate> {
-    return this.#bundles;
+  /** Without a value as long as there is nothing to tell. */
+  get latest(): Latest<U> {
+    return this.#latest;
   }
 
-  tellX509(update: X509Update): void {
-    const told = this.#x509.value;
-    if (!sameBundles(told, update) || !sameSvids(told?.svids, update.svids)) this.#x509.set(update);
+  tell(update: U): void {
+    const told = this.#latest.value;
+    if (told === undefined || !this.#same(told, update)) this.#latest.set(update);
   }
 
-  tellBundles(update: BundleUpdate): void {
-    if (!sameBundles(this.#bundles.value, update)) this.#bundles.set(update);
-  }
-
-  /** Ends those who follow the certificates, with `reason` thrown. */
-  endX509(reason: unknown): void {
-    if (this.#x509.value === undefined) return;
-    this.#x509.end(reason);
-    this.#x509 = new Latest();
-  }
-
-  /** Ends everybody who follows. */
+  /** Ends those who follow, with `reason` thrown. */
   end(reason: unknown): void {
-    this.endX509(reason);
-    this.#bundles.end(reason);
-    this.#bundles = new Latest();
+    if (this.#latest.value === undefined) return;
+    this.#latest.end(reason);
+    this.#latest = new Latest();
   }
 }
 
-function sameBundles(told: BundleUpdate | undefined, { own, federated }: BundleUpdate): boolean {
+/** What the followers of one workload are told. */
+export class Updates {
+  readonly x509 = new Channel<X509Update>((told, update) => sameBundles(told, update) && sameSvids(told, update));
+  readonly bundles = new Channel<BundleUpdate>(sameBundles);
+
+  /** Ends everybody who follows. */
+  end(reason: unknown): void {
+    this.x509.end(reason);
+    this.bundles.end(reason);
+  }
+}
+
+function sameBundles(told: BundleUpdate, { own, federated }: BundleUpdate): boolean {
   return (
-    told?.own === own &&
+    told.own === own &&
     told.federated.length === federated.length &&
     federated.every((bundle, index) => told.federated[index] === bundle)
   );
 }
 
-function sameSvids(told: readonly Delivered<X509Svid>[] | undefined, svids: readonly Delivered<X509Svid>[]): boolean {
+interface SvidUpdate {
+  readonly svids: readonly Delivered<unknown>[];
+}
+
+function sameSvids(told: SvidUpdate, { svids }: SvidUpdate): boolean {
   return (
-    told?.length === svids.length &&
-    svids.every(({ svid, hint }, index) => told[index]?.svid === svid && told[index].hint === hint)
+    told.svids.length === svids.length &&
+    svids.every(({ svid, hint }, index) => told.svids[index]?.svid === svid && told.svids[index]?.hint === hint)
   );
 }

@@ -113,7 +113,7 @@ function entryMessage(entry: Entry) {
 }
 
 function leaseMessage(lease: Lease) {
-  const svid = lease.x509;
+  const { current: svid, failure, renewsAt, rotations } = lease.x509;
   return {
     id: lease.id,
     pid: lease.instance.pid,
@@ -124,11 +124,11 @@ function leaseMessage(lease: Lease) {
     createdAt: timestampFromMs(lease.createdAt),
     expiresAt: timestampFromMs(lease.expiresAt),
     tokens: lease.tokens.issued,
-    rotations: lease.rotations,
-    renewalError: lease.failure === undefined ? '' : messageOf(lease.failure.error),
+    rotations,
+    renewalError: failure === undefined ? '' : messageOf(failure.error),
     adopted: lease.adopted,
     executable: lease.instance.facts().executable ?? '',
-    ...(svid !== undefined && { renewsAt: timestampFromMs(lease.renewsAt) }),
+    ...(svid !== undefined && { renewsAt: timestampFromMs(renewsAt) }),
     ...(lease.deliveredAt !== undefined && { deliveredAt: timestampFromMs(lease.deliveredAt) }),
   };
 }

@@ -227,6 +227,6 @@ describe('the end of a lease', () => {
     expect(world.ledger.of('svid.revoked')).toMatchObject([
       { reason: 'superseded', certificates: [{ serial: before }] },
     ]);
-    expect([...world.leases][0]?.x509?.serial).toBe(after);
+    expect([...world.leases][0]?.x509.current?.serial).toBe(after);
   });
 });

@@ -85,7 +85,7 @@ describe('a certificate', () => {
     expect(after?.svid.serial).not.toBe(before?.svid.serial);
     expect(attestations.length).toBe(looked + 1);
     expect(before?.svid.privateKey.destroyed).toBe(true);
-    expect([...leases][0]?.rotations).toBe(1);
+    expect([...leases][0]?.x509.rotations).toBe(1);
   });
 
   it('is not renewed while nobody follows, and its lease ends when it expires', async () => {
@@ -144,7 +144,7 @@ describe('a certificate', () => {
     fault.authority = true;
     await clock.elapse(50 * MINUTE);
     expect(stream.received).toHaveLength(1);
-    expect([...leases][0]?.failure?.count).toBeGreaterThan(10);
+    expect([...leases][0]?.x509.failure?.count).toBeGreaterThan(10);
     fault.authority = false;
     await clock.elapse(MINUTE);
     await stream.at(2);

@@ -101,7 +101,7 @@ describe('a process that ends', () => {
         world.connect().stream(fetchX509SVID, {}),
       ];
       await Promise.all(streams.map((stream) => stream.at(1)));
-      const key = [...world.leases][0]?.x509?.privateKey;
+      const key = [...world.leases][0]?.x509.current?.privateKey;
       ownProcess().finish(how);
       expect(await Promise.all(streams.map((stream) => stream.ended))).toEqual(streams.map(() => NO_IDENTITY));
       expect(key?.destroyed).toBe(true);

@@ -229,9 +229,9 @@ class Run {
     }
     for (const lease of this.#world.leases) {
       if (lease.instance !== instance) continue;
-      expect(lease.failure).toBeUndefined();
+      expect(lease.x509.failure).toBeUndefined();
       expect(lease.entry).toBe(entitled.find(({ id }) => id === lease.entry.id));
-      expect(lease.needsCertificate(clock.now())).toBe(false);
+      expect(lease.x509.isDue(clock.now())).toBe(false);
     }
   }
 
@@ -243,7 +243,8 @@ class Run {
       }
     }
     for (const { instance, x509 } of this.#world.leases) {
-      if (x509 !== undefined) this.#owned(x509.privateKey.reveal().toString('hex'), instance as TestInstance);
+      const { current } = x509;
+      if (current !== undefined) this.#owned(current.privateKey.reveal().toString('hex'), instance as TestInstance);
     }
   }
 

@@ -50,7 +50,7 @@ describe('a workload of which attestation cannot tell for a while', () => {
     await clock.elapse(5 * MINUTE);
     expect(attestations.length).toBe(healed);
     // What could not be told was never a failure to renew what was not due.
-    expect([...world.leases][0]?.failure).toBeUndefined();
+    expect([...world.leases][0]?.x509.failure).toBeUndefined();
   });
 
   it('whose token expires meanwhile is not asked about without a pause', async () => {

@@ -191,7 +191,7 @@ describe('a stream of X.509-SVIDs', () => {
   it('ends when the last entry is withdrawn, and the key is gone', async () => {
     const stream = world.client.stream(fetchX509SVID, {});
     await stream.at(1);
-    const key = [...world.leases][0]?.x509?.privateKey;
+    const key = [...world.leases][0]?.x509.current?.privateKey;
     world.replaceEntries([]);
     expect(await stream.ended).toEqual({ code: 'PERMISSION_DENIED', details: 'no identity issued' });
     expect(stream.received).toHaveLength(1);
