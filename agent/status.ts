@@ -97,6 +97,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
       live: [...leases].length,
       x509Issued: BigInt(issuer.counts.x509),
       jwtIssued: BigInt(issuer.counts.jwt),
+      witIssued: BigInt(issuer.counts.wit),
       refused: BigInt(issuer.counts.refused),
       failed: BigInt(issuer.counts.failed),
       ended: counted(leases.ended),
@@ -117,7 +118,7 @@ function warnings({ bundles, config, entries, instances, ledger, leases, proof }
     ['entries', entries.state()],
     ...bundles.states().map(({ trustDomain, state }) => [`bundle of ${trustDomain}`, state] as const),
   ];
-  const failing = [...leases].filter(({ x509 }) => x509.failure !== undefined).length;
+  const failing = [...leases].filter(({ wit, x509 }) => (x509.failure ?? wit.failure) !== undefined).length;
   return [
     ...sources.flatMap(([name, { lastError }]) =>
       lastError === undefined
@@ -130,7 +131,7 @@ function warnings({ bundles, config, entries, instances, ledger, leases, proof }
     ...(ledger.error === undefined
       ? []
       : [`nothing is issued, since it cannot be recorded; what was issued is served on: ${ledger.error}`]),
-    ...(failing === 0 ? [] : [`${failing} certificates could not be renewed when last tried; see mayfly leases`]),
+    ...(failing === 0 ? [] : [`what ${failing} leases hold could not be renewed when last tried; see mayfly leases`]),
     ...entries.warnings(),
     ...instances.shortcomings(),
   ];

@@ -4,6 +4,7 @@ import type {
   InstanceRecord,
   LeaseEndReason,
   SvidIssued,
+  SvidKind,
   SvidRefused,
   SvidRevoked,
   SvidValidated,
@@ -30,6 +31,9 @@ const ENDS: Readonly<Record<LeaseEndReason, string>> = {
   unverifiable: 'an agent that started could not tell whether its process still was the same',
 };
 
+/** What each kind is called, such that "… 4d01 issued" reads well. */
+const KINDS: Readonly<Record<SvidKind, string>> = { x509: 'certificate', jwt: 'token', wit: 'WIT-SVID' };
+
 // The longest of the types that come often.
 const TYPE_WIDTH = 'reissue.allowed'.length;
 // A certificate ends on a whole second, so that this much less is no shortening.
@@ -51,7 +55,7 @@ export function sentenceOf(event: AnyRecord): string {
     case 'svid.refused':
       return refusedText(event);
     case 'caller.refused':
-      return `asked for ${event.kind === 'x509' ? 'a certificate' : 'a token'}: ${event.reason}${repeatedText(event)}`;
+      return `asked for a ${KINDS[event.kind]}: ${event.reason}${repeatedText(event)}`;
     case 'svid.revoked':
       return revokedText(event);
     case 'svid.validated':
@@ -119,27 +123,27 @@ function repeatedText({ repeated }: { readonly repeated?: number }): string {
   return repeated === undefined ? '' : `; ${repeated} times since the record before`;
 }
 
-/** `certificate 4d01`, `token j1 for ledger, mail`. What was refused has no number. */
+/** `certificate 4d01`, `token j1 for ledger, mail`, `WIT-SVID j2`. What was refused has no number. */
 function subjectOf(event: SvidIssued | SvidRefused): string {
   const { audiences = [], kind } = event;
-  const [serial, jti] = event.type === 'svid.refused' ? [] : [event.serial, event.jti];
-  const name = kind === 'x509' ? ['certificate', serial] : ['token', jti];
+  const id = event.type === 'svid.refused' ? undefined : (event.serial ?? event.jti);
   const whom = audiences.length === 0 ? [] : ['for', audiences.join(', ')];
-  return [...name, ...whom].filter((word) => word !== undefined).join(' ');
+  return [KINDS[kind], id, ...whom].filter((word) => word !== undefined).join(' ');
 }
 
 function revokedText({ cause, certificates, reason, tokens }: SvidRevoked): string {
   const revoked = [
     ...certificates.map(({ serial }) => `certificate ${serial}`),
-    ...tokens.map(({ jti }) => `token ${jti}`),
+    ...tokens.map(({ jti, kind }) => `${KINDS[kind ?? 'jwt']} ${jti}`),
   ];
   return `revoked as ${reason} (${cause}): ${revoked.length === 0 ? 'nothing was still valid' : revoked.join(', ')}`;
 }
 
-function validatedText({ audience, caller, jti, reason, type }: SvidValidated): string {
+function validatedText({ audience, caller, jti, kind, reason, type }: SvidValidated): string {
   const outcome = type === 'svid.validated' ? 'found valid' : `REJECTED${reason === undefined ? '' : ` (${reason})`}`;
-  const token = jti === undefined ? 'a token' : `token ${jti}`;
-  return `${token} ${outcome} for ${audience}, asked by process ${caller.pid} of uid ${caller.uid}`;
+  const token = jti === undefined ? `a ${KINDS[kind]}` : `${KINDS[kind]} ${jti}`;
+  const whom = audience === undefined ? '' : ` for ${audience}`;
+  return `${token} ${outcome}${whom}, asked by process ${caller.pid} of uid ${caller.uid}`;
 }
 
 function checkpointText({ key, state }: Checkpoint): string {

@@ -377,6 +377,11 @@ export declare type GetStatusResponse_Leases = Message<"mayfly.admin.v1.GetStatu
    * @generated from field: map<string, uint64> ended = 6;
    */
   ended: { [key: string]: bigint };
+
+  /**
+   * @generated from field: uint64 wit_issued = 7;
+   */
+  witIssued: bigint;
 };
 
 /**
@@ -493,7 +498,7 @@ export declare type GetStatusResponse_Revocation = Message<"mayfly.admin.v1.GetS
   lists: GetStatusResponse_Revocation_List[];
 
   /**
-   * Certificates on the lists, and tokens on the denylist.
+   * Certificates on the lists, and JWT-SVIDs and WIT-SVIDs on the denylist.
    *
    * @generated from field: uint32 certificates = 4;
    */
@@ -844,6 +849,11 @@ export declare type ListEntriesResponse_Entry = Message<"mayfly.admin.v1.ListEnt
    * @generated from field: string source = 11;
    */
   source: string;
+
+  /**
+   * @generated from field: uint32 wit_svid_ttl = 12;
+   */
+  witSvidTtl: number;
 };
 
 /**
@@ -949,14 +959,14 @@ export declare type ListLeasesResponse_Lease = Message<"mayfly.admin.v1.ListLeas
   renewalError: string;
 
   /**
-   * When a certificate or token of it was last taken by its client's connection.
+   * When something of it was last taken by its client's connection.
    *
    * @generated from field: google.protobuf.Timestamp delivered_at = 13;
    */
   deliveredAt?: Timestamp | undefined;
 
   /**
-   * Taken over from an agent before: its certificate holds, its key is with the process alone.
+   * Taken over from an agent before: what was issued holds, the keys are with the process alone.
    *
    * @generated from field: bool adopted = 14;
    */
@@ -966,6 +976,23 @@ export declare type ListLeasesResponse_Lease = Message<"mayfly.admin.v1.ListLeas
    * @generated from field: string executable = 15;
    */
   executable: string;
+
+  /**
+   * The `jti` of its WIT-SVID; empty while it has none.
+   *
+   * @generated from field: string wit = 16;
+   */
+  wit: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp wit_renews_at = 17;
+   */
+  witRenewsAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: uint32 wit_rotations = 18;
+   */
+  witRotations: number;
 };
 
 /**
@@ -1293,7 +1320,7 @@ export declare type DrillResponse_Drilled = Message<"mayfly.admin.v1.DrillRespon
   oldSerial: string;
 
   /**
-   * Empty when no new certificate was asked for by then.
+   * Empty when nothing new was asked for by then.
    *
    * @generated from field: string new_serial = 5;
    */
@@ -1303,6 +1330,18 @@ export declare type DrillResponse_Drilled = Message<"mayfly.admin.v1.DrillRespon
    * @generated from field: double issued_ms = 6;
    */
   issuedMs: number;
+
+  /**
+   * Set instead of the serials where it is a WIT-SVID.
+   *
+   * @generated from field: string old_jti = 7;
+   */
+  oldJti: string;
+
+  /**
+   * @generated from field: string new_jti = 8;
+   */
+  newJti: string;
 };
 
 /**
@@ -1328,7 +1367,7 @@ export declare type DrillResponse_Subscriber = Message<"mayfly.admin.v1.DrillRes
   method: string;
 
   /**
-   * What it was told of: `certificate`, `end`, `list`.
+   * What it was told of: `certificate`, `wit-svid`, `end`, `list`.
    *
    * @generated from field: string what = 3;
    */

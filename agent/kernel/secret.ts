@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 const PRINTED = '[private key]';
 
 /**
- * Bytes that must not be printed: a private key in PKCS#8 DER. Logging, JSON and inspection show a placeholder; `reveal` is the
+ * Bytes that must not be printed: a private key, in PKCS#8 DER or as a JWK. Logging, JSON and inspection show a placeholder; `reveal` is the
  * one way to the bytes, so that a search for it finds every place that handles them.
  */
 export class Secret {

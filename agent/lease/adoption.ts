@@ -96,12 +96,13 @@ function adoptProcess(
     }
     const { id, decision, openedAt, spiffeId } = lease;
     ledger.note({ type: 'lease.adopted', lease: id, parent: decision, instance, entry: entry.id, spiffe_id: spiffeId });
-    const outstanding = [...lease.certificates.values(), ...lease.tokens.values()];
+    const outstanding = [lease.certificates, lease.tokens, lease.wits].flatMap((issued) => [...issued.values()]);
     parts.leases.adopt(adoption.instance, entry, {
       id,
       decision,
       openedAt,
       serials: [...lease.certificates.keys()],
+      wits: [...lease.wits.keys()],
       expiresAt: Math.max(0, ...outstanding.map(({ expiresAt }) => expiresAt)),
     });
   }

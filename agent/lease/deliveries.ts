@@ -2,8 +2,8 @@ import type { ProcessInstance } from '../peer/instance.ts';
 
 /** What the client of a stream has by now. */
 export interface Told {
-  /** The serials of its certificates; none of a stream that carries none. */
-  readonly serials: readonly string[];
+  /** The serials of its certificates, or the ids of its WIT-SVIDs; none of a stream that carries none. */
+  readonly svids: readonly string[];
   /** The number of its newest revocation list; 0 of a stream that carries none. */
   readonly lists: number;
 }

@@ -1,15 +1,18 @@
 import type { Clock } from '../kernel/clock.ts';
 import type { Revocation } from '../revocation/revocation.ts';
 import type { Subscriber, Told } from './deliveries.ts';
+import type { FollowedKind } from './followers.ts';
 import type { Lease } from './lease.ts';
 import type { Leases } from './leases.ts';
 
-/** What a drill did to one lease. */
+/** What a drill did to one SVID of a lease. */
 export interface Drilled {
   readonly lease: Lease;
-  readonly oldSerial: string;
+  readonly kind: FollowedKind;
+  /** Its serial or `jti`; empty where the lease had none. */
+  readonly oldId: string;
   /** `undefined` when there is none: nobody followed, or it could not be issued. */
-  readonly newSerial: string | undefined;
+  readonly newId: string | undefined;
   /** Milliseconds until it was issued, or revoked. */
   readonly ms: number;
 }
@@ -17,8 +20,8 @@ export interface Drilled {
 /** How a stream fared in a drill. */
 export interface Reached {
   readonly subscriber: Subscriber;
-  /** What it was to be told: its new certificate, the end of the stream, a list with the revoked serials. */
-  readonly what: 'certificate' | 'end' | 'list';
+  /** What it was to be told: its new certificate or WIT-SVID, the end of the stream, a list with the revoked serials. */
+  readonly what: 'certificate' | 'wit-svid' | 'end' | 'list';
   readonly told: boolean;
   /** Milliseconds from the beginning of the drill. */
   readonly ms: number;
@@ -30,6 +33,9 @@ export interface DrillParts {
   readonly revocation: Revocation;
   readonly clock: Clock;
 }
+
+/** What whoever follows SVIDs of a kind is to be told when they are renewed. */
+const WHAT = { x509: 'certificate', wit: 'wit-svid' } as const satisfies Readonly<Record<FollowedKind, Reached['what']>>;
 
 /**
  * Rotates or revokes leases on purpose, to see that it works and how long it takes to arrive: at each stream that is concerned, until
@@ -49,25 +55,22 @@ export class Drill {
   ): Promise<{ drilled: readonly Drilled[]; reached: readonly Reached[] }> {
     const { clock, leases: table } = this.#parts;
     const start = clock.monotonic();
-    const before = [...table.deliveries].map((subscriber) => [subscriber, subscriber.told?.serials ?? []] as const);
-    const drilled = await Promise.all(
-      leases.map(async (lease) => {
-        const oldSerial = lease.x509.current?.serial ?? '';
-        await table.renewNow(lease);
-        const serial = lease.x509.current?.serial;
-        return {
-          lease,
-          oldSerial,
-          newSerial: serial === oldSerial ? undefined : serial,
-          ms: clock.monotonic() - start,
-        };
-      }),
-    );
+    const before = [...table.deliveries].map((subscriber) => [subscriber, subscriber.told?.svids ?? []] as const);
+    const renewed = leases.map(async (lease) => {
+      const held = heldBy(lease);
+      await table.renewNow(lease);
+      const ms = clock.monotonic() - start;
+      return held.map(({ kind, oldId }): Drilled => {
+        const { currentId } = lease[kind];
+        return { lease, kind, oldId, newId: currentId === oldId ? undefined : currentId, ms };
+      });
+    });
+    const drilled = (await Promise.all(renewed)).flat();
     const reached = await Promise.all(
-      drilled.flatMap(({ newSerial, oldSerial }) =>
+      drilled.flatMap(({ kind, newId, oldId }) =>
         before
-          .filter(([, serials]) => newSerial !== undefined && serials.includes(oldSerial))
-          .map(([follower]) => this.#reach(follower, 'certificate', start, signal, has(newSerial))),
+          .filter(([, svids]) => newId !== undefined && svids.includes(oldId))
+          .map(([follower]) => this.#reach(follower, WHAT[kind], start, signal, has(newId))),
       ),
     );
     return { drilled, reached };
@@ -85,18 +88,19 @@ export class Drill {
       return told === undefined ? [] : [{ subscriber, told }];
     });
     const published = revocation.forBundles.value?.number ?? 0;
-    const drilled = leases.map((lease) => {
-      const oldSerial = lease.x509.current?.serial ?? '';
+    const drilled = leases.flatMap((lease) => {
+      const held = heldBy(lease);
       // No bar: the process is to be given a new identity at once.
       table.end(lease, 'revoked', { code: 'superseded', cause: 'drill' });
-      return { lease, oldSerial, newSerial: undefined, ms: clock.monotonic() - start };
+      const ms = clock.monotonic() - start;
+      return held.map(({ kind, oldId }): Drilled => ({ lease, kind, oldId, newId: undefined, ms }));
     });
     // Whatever is published from now on has what was just revoked.
     const listed = ({ lists }: Told) => lists > published;
-    const gone = new Set(drilled.map(({ oldSerial }) => oldSerial));
+    const gone = new Set(drilled.map(({ oldId }) => oldId));
     const reached = await Promise.all(
       before.flatMap(({ subscriber, told }) => {
-        if (told.serials.some((serial) => gone.has(serial))) {
+        if (told.svids.some((id) => gone.has(id))) {
           return [this.#reach(subscriber, 'end', start, signal, without(gone))];
         }
         return told.lists > 0 ? [this.#reach(subscriber, 'list', start, signal, listed)] : [];
@@ -121,11 +125,20 @@ export class Drill {
   }
 }
 
-function has(serial: string | undefined): (told: Told) => boolean {
-  return ({ serials }) => serial !== undefined && serials.includes(serial);
+/** What of a lease is renewed and revoked; of one that has nothing with a key, the certificate that it has not. */
+function heldBy(lease: Lease): readonly Pick<Drilled, 'kind' | 'oldId'>[] {
+  const held = (['x509', 'wit'] as const).flatMap((kind) => {
+    const oldId = lease[kind].currentId;
+    return oldId === undefined ? [] : [{ kind, oldId }];
+  });
+  return held.length === 0 ? [{ kind: 'x509', oldId: '' }] : held;
+}
+
+function has(id: string | undefined): (told: Told) => boolean {
+  return ({ svids }) => id !== undefined && svids.includes(id);
 }
 
 /** Told of what it still has, or has anew: either way without what was revoked. */
 function without(gone: ReadonlySet<string>): (told: Told) => boolean {
-  return ({ serials }) => serials.length > 0 && !serials.some((serial) => gone.has(serial));
+  return ({ svids }) => svids.length > 0 && !svids.some((id) => gone.has(id));
 }

@@ -2,7 +2,7 @@ import type { SpiffeId } from '../kernel/spiffe-id.ts';
 import type { Entry } from '../registry/entry.ts';
 
 /** The kinds that are renewed for those who follow them. */
-export type FollowedKind = 'x509';
+export type FollowedKind = 'x509' | 'wit';
 
 /** What a stream follows: SVIDs of a kind, of all identities or of one, or bundles alone. */
 export interface Follower {

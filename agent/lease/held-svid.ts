@@ -18,7 +18,7 @@ export interface KeyedKind<S extends KeyedSvid> {
   /** Such that "the … of process 7" reads well. */
   readonly name: string;
   /** By what the ledger and the log know it. */
-  readonly identifier: 'serial';
+  readonly identifier: 'serial' | 'jti';
   readonly idOf: (svid: S) => string;
   /** What of an entry is in it: when that changes, it must too. */
   readonly termsOf: (entry: Entry) => string;
@@ -31,28 +31,48 @@ export interface IssueFailure {
   readonly retryAt: number;
 }
 
+/** A {@link HeldSvid} for those to whom it makes no difference of which kind it is. */
+export type AnyHeldSvid = Omit<HeldSvid<KeyedSvid>, 'renew'>;
+
 // Beyond every delay that is ever set for a retry.
 const LONGEST_WAIT_MS = 60_000;
 
 /** The SVID of one kind that a lease has, with its key: at most one at a time, each the successor of the one before. */
 export class HeldSvid<S extends KeyedSvid> {
-  readonly kind: KeyedKind<S>;
+  readonly #kind: KeyedKind<S>;
   #terms: string;
   #inherited: readonly string[];
   #current: S | undefined;
+  #opened: boolean;
   #renewsAt = 0;
   #rotations = 0;
   #failure: IssueFailure | undefined;
 
   /** @param inherited ids of those that an agent before this one has issued: they hold until their successor is there */
   constructor(kind: KeyedKind<S>, entry: Entry, inherited: readonly string[]) {
-    this.kind = kind;
+    this.#kind = kind;
     this.#terms = kind.termsOf(entry);
     this.#inherited = inherited;
+    this.#opened = inherited.length > 0;
+  }
+
+  /** Such that "the … of process 7" reads well. */
+  get name(): string {
+    return this.#kind.name;
+  }
+
+  /** By what the ledger and the log know those of this kind. */
+  get identifier(): 'serial' | 'jti' {
+    return this.#kind.identifier;
   }
 
   get current(): S | undefined {
     return this.#current;
+  }
+
+  /** Of the one there is. */
+  get currentId(): string | undefined {
+    return this.#current === undefined ? undefined : this.#kind.idOf(this.#current);
   }
 
   /** True while what its process holds was made by an agent before this one. */
@@ -62,7 +82,7 @@ export class HeldSvid<S extends KeyedSvid> {
 
   /** True once one was issued, by this agent or the one before. */
   get opened(): boolean {
-    return this.#current !== undefined || this.inherited;
+    return this.#opened;
   }
 
   get rotations(): number {
@@ -89,7 +109,7 @@ export class HeldSvid<S extends KeyedSvid> {
    * identity is the same.
    */
   replaceEntry(entry: Entry): void {
-    const terms = this.kind.termsOf(entry);
+    const terms = this.#kind.termsOf(entry);
     if (terms !== this.#terms) this.#renewsAt = 0;
     this.#terms = terms;
   }
@@ -110,11 +130,12 @@ export class HeldSvid<S extends KeyedSvid> {
   renew(svid: S, entry: Entry, random: number): readonly string[] {
     const old = this.#current;
     const superseded = [...this.#inherited];
-    if (old !== undefined && this.#renewsAt === 0) superseded.push(this.kind.idOf(old));
+    if (old !== undefined && this.#renewsAt === 0) superseded.push(this.#kind.idOf(old));
     this.#inherited = [];
     if (old !== undefined) this.#rotations += 1;
     this.#current = svid;
-    const upToDate = this.kind.termsOf(entry) === this.#terms;
+    this.#opened = true;
+    const upToDate = this.#kind.termsOf(entry) === this.#terms;
     this.#renewsAt = upToDate ? renewalTime(svid.issuedAt, svid.expiresAt, random) : 0;
     this.#failure = undefined;
     old?.privateKey.destroy();

@@ -8,7 +8,7 @@ import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
 import type { FollowedKind, Followers } from './followers.ts';
-import type { HeldSvid, IssueFailure, KeyedSvid } from './held-svid.ts';
+import type { AnyHeldSvid, HeldSvid, IssueFailure, KeyedSvid } from './held-svid.ts';
 import type { Inheritance, LeaseEnd } from './lease.ts';
 import { Lease } from './lease.ts';
 import type { LeaseParts } from './lease-parts.ts';
@@ -18,7 +18,7 @@ import type { Delivered } from './updates.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-const KINDS: readonly FollowedKind[] = ['x509'];
+const KINDS: readonly FollowedKind[] = ['x509', 'wit'];
 
 // A client that was just given the successor of a certificate has its connections and files to bring over.
 const SUPERSEDE_AFTER_MS = 5000;
@@ -50,6 +50,11 @@ export class Holdings {
 
   get size(): number {
     return this.#byEntry.size;
+  }
+
+  /** Whether there is a lease of one of these entries. */
+  haveAny(entries: readonly Entry[]): boolean {
+    return entries.some(({ id }) => this.#byEntry.has(id));
   }
 
   /** Takes over what an agent before this one left of a lease. */
@@ -218,6 +223,8 @@ export class Holdings {
     switch (kind) {
       case 'x509':
         return this.#issue(lease, lease.x509, (occasion) => issuer.x509(attested, lease, occasion));
+      case 'wit':
+        return this.#issue(lease, lease.wit, (occasion) => issuer.wit(attested, lease, occasion));
     }
   }
 
@@ -231,7 +238,7 @@ export class Holdings {
     try {
       const svid = await issue(held.opened ? 'renewal' : 'first');
       if (lease.ended) svid.privateKey.destroy();
-      else this.#supersede(lease, held.renew(svid, entry, random()));
+      else this.#supersede(lease, held.identifier, held.renew(svid, entry, random()));
     } catch (error) {
       // The policy has looked at a living lease and says no: that is its end. What was never issued has none.
       if (isMayflyError(error, 'POLICY_REFUSED') && held.opened && !lease.ended) {
@@ -245,31 +252,31 @@ export class Holdings {
     }
   }
 
-  #failed<S extends KeyedSvid>(lease: Lease, held: HeldSvid<S>, failure: IssueFailure): void {
+  #failed(lease: Lease, held: AnyHeldSvid, failure: IssueFailure): void {
     const { clock, log } = this.#parts;
     held.fail(failure);
-    const { current, kind } = held;
+    const { current, currentId, identifier, name } = held;
     if (current === undefined) return;
     const now = clock.now();
     const remaining = held.remaining(now);
     log[remaining < (current.expiresAt - current.issuedAt) / 10 ? 'error' : 'warn'](
       'lease.renewal_failed',
-      `the ${kind.name} of process ${this.#instance.pid} for ${lease.entry.spiffeId} could not be renewed and ends in ${Math.round(remaining / 1000)} s: ${messageOf(failure.error)}`,
+      `the ${name} of process ${this.#instance.pid} for ${lease.entry.spiffeId} could not be renewed and ends in ${Math.round(remaining / 1000)} s: ${messageOf(failure.error)}`,
       {
         instance: this.#instance.key,
         entry: lease.entry.id,
-        [kind.identifier]: kind.idOf(current),
+        [identifier]: currentId,
         retry_in_ms: Math.round(failure.retryAt - now),
       },
     );
   }
 
-  #supersede(lease: Lease, serials: readonly string[]): void {
-    if (serials.length === 0) return;
+  #supersede(lease: Lease, by: 'serial' | 'jti', ids: readonly string[]): void {
+    if (ids.length === 0) return;
     const { clock, revocation } = this.#parts;
     const alarm = clock.after(SUPERSEDE_AFTER_MS, () => {
       this.#superseding.delete(alarm);
-      revocation.supersede(lease.id, serials);
+      revocation.supersede(lease.id, by, ids);
     });
     this.#superseding.set(alarm, lease);
   }

@@ -7,20 +7,24 @@ import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { SvidKind } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
-import type { IssueRequest, Occasion, Refusal } from '../policy/grant.ts';
+import type { Grant, GrantOf, IssueRequest, Occasion, Refusal } from '../policy/grant.ts';
+import { isRefusal } from '../policy/grant.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Revocation } from '../revocation/revocation.ts';
 import type { LeafKeyType } from '../svid/leaf-key.ts';
 import { generateLeafKey } from '../svid/leaf-key.ts';
+import { generateWitKey } from '../svid/wit-key.ts';
 import type { Lease } from './lease.ts';
+import type { Signed } from './record.ts';
 import { issuedRecord, refusedRecord, strangerRecord } from './record.ts';
 import { Refused } from './refused.ts';
-import type { JwtSvid, X509Svid } from './svid.ts';
+import type { JwtSvid, WitSvid, X509Svid } from './svid.ts';
 
 /** How often what was decided, for `status`. */
 export interface IssueCounts {
   x509: number;
   jwt: number;
+  wit: number;
   /** By the policy. */
   refused: number;
   /** Because the authority could not sign, the ledger had no room, or the process ended meanwhile. */
@@ -38,13 +42,15 @@ export interface IssuerParts {
   readonly log: Log;
 }
 
+const NAMES: Readonly<Record<SvidKind, string>> = { x509: 'a certificate', jwt: 'a token', wit: 'a WIT-SVID' };
+
 /**
  * Issues one SVID: asks the policy, makes the key, has the authority sign what was granted, and has it recorded. What this returns is
  * in the ledger, durably. From the moment it is recorded it belongs to its lease: should that end before the delivery, what was
  * issued is revoked with it, and until that moment nothing is recorded for a process or a lease that is over.
  */
 export class Issuer {
-  readonly counts: IssueCounts = { x509: 0, jwt: 0, refused: 0, failed: 0 };
+  readonly counts: IssueCounts = { x509: 0, jwt: 0, wit: 0, refused: 0, failed: 0 };
   readonly #parts: IssuerParts;
   readonly #refused: Refused;
   #keyType: LeafKeyType;
@@ -76,52 +82,37 @@ export class Issuer {
    *   `AUTHORITY_UNAVAILABLE` when nothing can be signed now, `DISK_FULL` when it cannot be recorded
    */
   async x509(attested: Attested, lease: Lease, occasion: Occasion): Promise<X509Svid> {
-    const { authority, clock, ledger, log, policy, revocation } = this.#parts;
+    const { authority, ledger, revocation } = this.#parts;
     const { entry } = lease;
-    const now = clock.now();
-    const request = {
-      kind: 'x509' as const,
-      ...attested,
-      entry,
-      occasion,
-      now,
-      signerExpiresAt: authority.signerExpiresAt('x509'),
-      bearable: (lifetime: number) =>
-        revocation.bound(entry.id, now - (ledger.state.leases.get(lease.id)?.openedAt ?? now), lifetime),
-    };
-    this.#mustNotBeBarred(request, lease);
-    const decision = await policy.decide(request);
-    if (decision.kind === 'refusal') throw this.#refuse(request, decision, lease);
+    const asked = this.#asked(attested, lease, 'x509', occasion);
+    const age = asked.now - (ledger.state.leases.get(lease.id)?.openedAt ?? asked.now);
+    const request = { ...asked, bearable: (lifetime: number) => revocation.bound(entry.id, age, lifetime) };
+    const grant = await this.#decide(request, lease);
 
     const { publicKey, privateKey } = await generateLeafKey(this.#keyType);
     try {
-      const issued = await authority.issueX509(decision, publicKey);
-      mustLast(attested, lease);
-      const { serial, issuer, notAfter: expiresAt } = issued;
-      await ledger.append(issuedRecord(request, decision, lease, { serial, issuer, expiresAt }));
-      lease.issued(decision.decisionId);
-      this.counts.x509 += 1;
-      log.info('lease.issued', `issued a certificate for ${entry.spiffeId}`, {
-        kind: 'x509',
-        decision: decision.decisionId,
-        instance: attested.instance.key,
-        entry: entry.id,
-        spiffe_id: entry.spiffeId,
-        serial: issued.serial,
-        occasion,
-        rule: decision.rule,
-        expires_at: new Date(issued.notAfter).toISOString(),
-      });
-      return {
-        decisionId: decision.decisionId,
-        spiffeId: entry.spiffeId,
-        chain: issued.chain,
-        privateKey,
-        serial: issued.serial,
-        notBefore: issued.notBefore,
-        issuedAt: decision.issuedAt,
-        expiresAt: issued.notAfter,
-      };
+      const { chain, issuer, notAfter: expiresAt, notBefore, serial } = await authority.issueX509(grant, publicKey);
+      await this.#record(request, grant, lease, { serial, issuer, expiresAt });
+      const { decisionId, issuedAt } = grant;
+      return { decisionId, spiffeId: entry.spiffeId, chain, privateKey, serial, notBefore, issuedAt, expiresAt };
+    } catch (error) {
+      privateKey.destroy();
+      this.counts.failed += 1;
+      throw error;
+    }
+  }
+
+  /** With a key of its own, which is not the certificate's. @throws MayflyError as {@link x509} */
+  async wit(attested: Attested, lease: Lease, occasion: Occasion): Promise<WitSvid> {
+    const request = this.#asked(attested, lease, 'wit', occasion);
+    const grant = await this.#decide(request, lease);
+
+    const { confirmation, privateKey } = await generateWitKey(this.#keyType);
+    try {
+      const { expiresAt, issuedAt: notBefore, jti, token } = await this.#parts.authority.issueWit(grant, confirmation);
+      await this.#record(request, grant, lease, { jti, expiresAt });
+      const { decisionId, issuedAt } = grant;
+      return { decisionId, spiffeId: request.entry.spiffeId, token, privateKey, jti, notBefore, issuedAt, expiresAt };
     } catch (error) {
       privateKey.destroy();
       this.counts.failed += 1;
@@ -131,46 +122,65 @@ export class Issuer {
 
   /** @throws MayflyError as {@link x509} */
   async jwt(attested: Attested, lease: Lease, audiences: Audiences): Promise<JwtSvid> {
-    const { authority, clock, ledger, log, policy } = this.#parts;
-    const { entry } = lease;
-    const request = {
-      kind: 'jwt' as const,
-      ...attested,
-      entry,
-      audiences,
-      outstanding: ledger.state.leases.get(lease.id)?.tokens.size ?? 0,
-      occasion: 'on-demand' as const,
-      now: clock.now(),
-      signerExpiresAt: authority.signerExpiresAt('jwt'),
-      // Revoked tokens are on no list that anybody is sent.
-      bearable: (lifetime: number) => lifetime,
-    };
-    this.#mustNotBeBarred(request, lease);
-    const decision = await policy.decide(request);
-    if (decision.kind === 'refusal') throw this.#refuse(request, decision, lease);
+    const { authority, ledger } = this.#parts;
+    const outstanding = ledger.state.leases.get(lease.id)?.tokens.size ?? 0;
+    const request = { ...this.#asked(attested, lease, 'jwt', 'on-demand'), audiences, outstanding };
+    const grant = await this.#decide(request, lease);
 
     try {
-      const { token, jti, issuedAt, expiresAt } = await authority.issueJwt(decision);
-      mustLast(attested, lease);
-      await ledger.append(issuedRecord(request, decision, lease, { jti, expiresAt }));
-      lease.issued(decision.decisionId);
-      this.counts.jwt += 1;
-      log.debug('lease.issued', `issued a token for ${entry.spiffeId}`, {
-        kind: 'jwt',
-        decision: decision.decisionId,
-        instance: attested.instance.key,
-        entry: entry.id,
-        spiffe_id: entry.spiffeId,
-        jti,
-        audiences,
-        rule: decision.rule,
-        expires_at: new Date(expiresAt).toISOString(),
-      });
-      return { decisionId: decision.decisionId, spiffeId: entry.spiffeId, token, jti, issuedAt, expiresAt };
+      const { expiresAt, issuedAt, jti, token } = await authority.issueJwt(grant);
+      await this.#record(request, grant, lease, { jti, expiresAt });
+      return { decisionId: grant.decisionId, spiffeId: lease.entry.spiffeId, token, jti, issuedAt, expiresAt };
     } catch (error) {
       this.counts.failed += 1;
       throw error;
     }
+  }
+
+  #asked<K extends SvidKind>(attested: Attested, lease: Lease, kind: K, occasion: Occasion) {
+    const { authority, clock } = this.#parts;
+    return {
+      kind,
+      ...attested,
+      entry: lease.entry,
+      occasion,
+      now: clock.now(),
+      signerExpiresAt: authority.signerExpiresAt(kind),
+      // Revoked tokens are on no list that anybody is sent.
+      bearable: (lifetime: number) => lifetime,
+    };
+  }
+
+  /** @throws MayflyError `POLICY_REFUSED`, `REISSUE_BARRED`, once it is recorded */
+  async #decide<R extends IssueRequest>(request: R, lease: Lease): Promise<GrantOf<R>> {
+    this.#mustNotBeBarred(request, lease);
+    const decision = await this.#parts.policy.decide(request);
+    if (isRefusal(decision)) throw this.#refuse(request, decision, lease);
+    return decision;
+  }
+
+  /** Records what was signed; when this resolves it is durable. @throws MayflyError `NO_IDENTITY`, `DISK_FULL` */
+  async #record(request: IssueRequest, grant: Grant, lease: Lease, signed: Signed): Promise<void> {
+    const { ledger, log } = this.#parts;
+    const { entry, instance, kind, occasion } = request;
+    mustLast(request, lease);
+    await ledger.append(issuedRecord(request, grant, lease, signed));
+    lease.issued(grant.decisionId);
+    this.counts[kind] += 1;
+    const { expiresAt, ...named } = signed;
+    // Tokens come by the thousand.
+    log[kind === 'jwt' ? 'debug' : 'info']('lease.issued', `issued ${NAMES[kind]} for ${entry.spiffeId}`, {
+      kind,
+      decision: grant.decisionId,
+      instance: instance.key,
+      entry: entry.id,
+      spiffe_id: entry.spiffeId,
+      ...named,
+      occasion,
+      ...(request.kind === 'jwt' && { audiences: request.audiences }),
+      rule: grant.rule,
+      expires_at: new Date(expiresAt).toISOString(),
+    });
   }
 
   /** What an operator has revoked stays revoked, whatever any policy says. */
@@ -205,7 +215,7 @@ export class Issuer {
 }
 
 /** Asked right before something is recorded, with nothing in between: who ends later finds it among what the lease has. */
-function mustLast({ instance }: Attested, lease: Lease): void {
+function mustLast({ instance }: IssueRequest, lease: Lease): void {
   if (!instance.alive()) {
     throw new MayflyError('NO_IDENTITY', `process ${instance.pid} ended while its identity was being issued`);
   }

@@ -4,7 +4,7 @@ import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { KeyedKind } from './held-svid.ts';
 import { HeldSvid } from './held-svid.ts';
-import type { X509Svid } from './svid.ts';
+import type { WitSvid, X509Svid } from './svid.ts';
 import { Tokens } from './tokens.ts';
 
 /**
@@ -22,6 +22,8 @@ export interface Inheritance {
   readonly openedAt: number;
   /** Certificates that hold until their successor is there. Their keys went with the agent that made them. */
   readonly serials: readonly string[];
+  /** The ids of WIT-SVIDs that hold until their successor is there. */
+  readonly wits: readonly string[];
   /** When the last thing issued under it expires: milliseconds since the epoch. */
   readonly expiresAt: number;
 }
@@ -33,12 +35,20 @@ const X509: KeyedKind<X509Svid> = {
   termsOf: ({ dnsNames, expiresAt, x509SvidTtl }) => JSON.stringify([x509SvidTtl, dnsNames, expiresAt]),
 };
 
-/** What one process instance holds of one entry: at most one certificate and key at a time, and tokens. */
+const WIT: KeyedKind<WitSvid> = {
+  name: 'WIT-SVID',
+  identifier: 'jti',
+  idOf: ({ jti }) => jti,
+  termsOf: ({ expiresAt, witSvidTtl }) => JSON.stringify([witSvidTtl, expiresAt]),
+};
+
+/** What one process instance holds of one entry: at most one certificate and one WIT-SVID at a time, each with a key, and tokens. */
 export class Lease {
   readonly id: string;
   readonly instance: ProcessInstance;
   readonly createdAt: number;
   readonly x509: HeldSvid<X509Svid>;
+  readonly wit: HeldSvid<WitSvid>;
   readonly tokens = new Tokens();
   readonly #inheritedUntil: number;
   #decisionId: string | undefined;
@@ -54,6 +64,7 @@ export class Lease {
     this.createdAt = inherited?.openedAt ?? now;
     this.#decisionId = inherited?.decision;
     this.x509 = new HeldSvid(X509, entry, inherited?.serials ?? []);
+    this.wit = new HeldSvid(WIT, entry, inherited?.wits ?? []);
     this.#inheritedUntil = inherited?.expiresAt ?? 0;
   }
 
@@ -64,7 +75,7 @@ export class Lease {
 
   /** True while what its process holds was made by an agent before this one. */
   get adopted(): boolean {
-    return this.x509.inherited;
+    return this.x509.inherited || this.wit.inherited;
   }
 
   /** Set once, and then for good: nothing may be issued or delivered under it any more. */
@@ -85,6 +96,7 @@ export class Lease {
   replaceEntry(entry: Entry): void {
     if (entry === this.#entry) return;
     this.x509.replaceEntry(entry);
+    this.wit.replaceEntry(entry);
     if (tokenTerms(entry) !== tokenTerms(this.#entry)) this.tokens.forget();
     this.#entry = entry;
   }
@@ -101,13 +113,14 @@ export class Lease {
 
   /** When the last thing issued under this lease expires. */
   get expiresAt(): number {
-    return Math.max(this.x509.expiresAt, this.tokens.lastExpiry, this.#inheritedUntil);
+    return Math.max(this.x509.expiresAt, this.wit.expiresAt, this.tokens.lastExpiry, this.#inheritedUntil);
   }
 
-  /** Drops the key, for good. */
+  /** Drops the keys, for good. */
   end(): void {
     this.#ended = true;
     this.x509.drop();
+    this.wit.drop();
   }
 }
 

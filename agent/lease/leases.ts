@@ -82,7 +82,12 @@ export class Leases {
     return lease.ended ? undefined : this.#workloads.get(lease.instance)?.endLease(lease, reason, how);
   }
 
-  /** Has the certificate of a lease renewed now, if somebody follows it. Resolves when that was tried. */
+  /** Takes a WIT-SVID that was revoked out of a lease, and has another issued if somebody follows it. */
+  replaceWit(lease: Lease): void {
+    void this.#workloads.get(lease.instance)?.replaceWit(lease);
+  }
+
+  /** Has what a lease holds renewed now, if somebody follows it. Resolves when that was tried. */
   async renewNow(lease: Lease): Promise<void> {
     await this.#workloads.get(lease.instance)?.renewNow(lease);
   }

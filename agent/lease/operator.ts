@@ -1,6 +1,7 @@
 import { MayflyError } from '../kernel/errors.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease } from '../ledger/state.ts';
+import { tokenOf } from '../ledger/state.ts';
 import type { Revocation } from '../revocation/revocation.ts';
 import type { RevocationReason } from '../svid/crl.ts';
 import type { Lease } from './lease.ts';
@@ -79,12 +80,14 @@ export class Operator {
     return { lease, serials, jtis, ended: true, barred: !allowReissue };
   }
 
-  /** One token alone: its process keeps its identity, and is given another token when it asks. */
+  /** One JWT-SVID or WIT-SVID alone: its process keeps its identity, and is given another when it asks, or follows. */
   #revokeToken(jti: string, { code, reason }: RevocationOrder, held: HeldLeases): RevokedLease {
-    const lease = this.#ledger.state.leases.values().find(({ tokens }) => tokens.has(jti));
+    const lease = this.#ledger.state.leases.values().find((each) => tokenOf(each, jti) !== undefined);
     if (lease === undefined) throw this.#notFound({ kind: 'jti', jti });
-    held.get(lease.id)?.tokens.forget();
+    const own = held.get(lease.id);
+    if (lease.tokens.has(jti)) own?.tokens.forget();
     this.#revocation.revokeToken(jti, { code, cause: reason });
+    if (own?.wit.current?.jti === jti) this.#leases.replaceWit(own);
     return { lease, serials: [], jtis: [jti], ended: false, barred: false };
   }
 

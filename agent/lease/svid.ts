@@ -15,6 +15,20 @@ export interface X509Svid {
   readonly expiresAt: number;
 }
 
+/** A WIT-SVID and the key that it confirms. The key is this lease's alone. Times in milliseconds since the epoch. */
+export interface WitSvid {
+  readonly decisionId: string;
+  readonly spiffeId: SpiffeId;
+  readonly token: string;
+  /** A private JWK in UTF-8. */
+  readonly privateKey: Secret;
+  readonly jti: string;
+  /** Its `iat`, a whole second: it says of no earlier time that it was valid. */
+  readonly notBefore: number;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
 /** A token. Times in milliseconds since the epoch. */
 export interface JwtSvid {
   readonly decisionId: string;

@@ -1,7 +1,7 @@
 import { Latest } from '../kernel/latest.ts';
 import type { PublishedLists } from '../revocation/publisher.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
-import type { X509Svid } from './svid.ts';
+import type { WitSvid, X509Svid } from './svid.ts';
 
 /** One SVID as a call delivers it: the hint is the entry's newest. */
 export interface Delivered<S> {
@@ -27,6 +27,11 @@ export interface X509Update extends BundleUpdate {
   readonly svids: readonly Delivered<X509Svid>[];
 }
 
+/** All that `FetchWITSVID` tells; at least one WIT-SVID. */
+export interface WitUpdate {
+  readonly svids: readonly Delivered<WitSvid>[];
+}
+
 /** The newest update of one kind, and none that says what the last has said. Ended, it begins anew for those who come later. */
 export class Channel<U> {
   readonly #same: (told: U, update: U) => boolean;
@@ -46,10 +51,10 @@ export class Channel<U> {
     if (told === undefined || !this.#same(told, update)) this.#latest.set(update);
   }
 
-  /** Ends those who follow, with `reason` thrown. */
-  end(reason: unknown): void {
+  /** Ends those who follow, with a reason thrown that is only made for them. */
+  end(reason: () => unknown): void {
     if (this.#latest.value === undefined) return;
-    this.#latest.end(reason);
+    this.#latest.end(reason());
     this.#latest = new Latest();
   }
 }
@@ -57,12 +62,12 @@ export class Channel<U> {
 /** What the followers of one workload are told. */
 export class Updates {
   readonly x509 = new Channel<X509Update>((told, update) => sameBundles(told, update) && sameSvids(told, update));
+  readonly wit = new Channel<WitUpdate>(sameSvids);
   readonly bundles = new Channel<BundleUpdate>(sameBundles);
 
   /** Ends everybody who follows. */
   end(reason: unknown): void {
-    this.x509.end(reason);
-    this.bundles.end(reason);
+    for (const channel of [this.x509, this.wit, this.bundles]) channel.end(() => reason);
   }
 }
 

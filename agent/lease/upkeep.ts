@@ -110,14 +110,21 @@ export class Upkeep {
    *
    * @param kind what is waited for: SVIDs of a kind, or bundles alone
    * @param entries of which
+   * @param enough whether an update has it
    * @returns what to follow from here on. It may have ended meanwhile; whoever took the channel's newest would wait for ever
    * @throws MayflyError for a caller that waits for its first update and does not get it
    */
-  async first<U>(channel: Channel<U>, kind: FollowedKind | 'bundles', entries: readonly Entry[]): Promise<Latest<U>> {
+  async first<U>(
+    channel: Channel<U>,
+    kind: FollowedKind | 'bundles',
+    entries: readonly Entry[],
+    enough: (update: U) => boolean = () => true,
+  ): Promise<Latest<U>> {
+    const there = ({ latest }: Channel<U>) => latest.value !== undefined && enough(latest.value);
     await this.refresh();
     // What came to nothing may have been overtaken: by an entry that changed while its certificate was being signed.
-    if (channel.latest.value === undefined) await this.#refreshing.next;
-    if (channel.latest.value !== undefined) return channel.latest;
+    if (!there(channel)) await this.#refreshing.next;
+    if (there(channel)) return channel.latest;
     this.mustLast();
     const failure = kind === 'bundles' ? undefined : this.holdings.failureOf(kind, entries);
     throw this.#failure ?? failure ?? new MayflyError('AUTHORITY_UNAVAILABLE', 'nothing could be issued');
@@ -125,7 +132,13 @@ export class Upkeep {
 
   /** Tells followers in this very turn of something that has ended, if there is anybody. */
   tellAtOnce(): void {
-    if (this.updates.x509.latest.value !== undefined) this.#tell(this.#entries ?? []);
+    const { wit, x509 } = this.updates;
+    if (x509.latest.value !== undefined || wit.latest.value !== undefined) this.#tell(this.entries);
+  }
+
+  /** What the newest refresh has found the process entitled to. */
+  get entries(): readonly Entry[] {
+    return this.#entries ?? [];
   }
 
   bundlesFor(entries: readonly Entry[]): BundleUpdate {
@@ -190,17 +203,20 @@ export class Upkeep {
   #tell(entries: readonly Entry[]): void {
     const certificates = this.holdings.delivered(entries, ({ x509 }) => x509);
     if (certificates.length > 0) this.updates.x509.tell({ svids: certificates, ...this.bundlesFor(entries) });
-    else this.updates.x509.end(this.#whyNone('x509', entries));
+    else this.updates.x509.end(() => this.whyNone('x509', entries));
+    const wits = this.holdings.delivered(entries, ({ wit }) => wit);
+    if (wits.length > 0) this.updates.wit.tell({ svids: wits });
+    else this.updates.wit.end(() => this.whyNone('wit', entries));
   }
 
-  /** Why whoever still follows has no SVID of a kind any more. */
-  #whyNone(kind: FollowedKind, entries: readonly Entry[]): MayflyError {
+  /** Why whoever follows has no SVID of a kind, of any of these entries, any more. */
+  whyNone(kind: FollowedKind, entries: readonly Entry[]): MayflyError {
     const failure = this.holdings.failureOf(kind, entries);
-    const lost = this.holdings.size === 0;
+    const lost = !this.holdings.haveAny(entries);
     if (lost || isMayflyError(failure, 'POLICY_REFUSED') || isMayflyError(failure, 'REISSUE_BARRED')) {
       return new MayflyError('NO_IDENTITY', `process ${this.#instance.pid} has lost its identity`, { cause: failure });
     }
-    return new MayflyError('AUTHORITY_UNAVAILABLE', 'every certificate expired before it was renewed');
+    return new MayflyError('AUTHORITY_UNAVAILABLE', 'everything that was issued expired before it was renewed');
   }
 
   #left(): void {

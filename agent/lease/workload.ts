@@ -12,7 +12,7 @@ import { EntitlementLook } from './entitlement-look.ts';
 import type { KeyedSvid } from './held-svid.ts';
 import type { Inheritance, Lease, LeaseEnd } from './lease.ts';
 import type { JwtSvid } from './svid.ts';
-import type { BundleUpdate, Delivered, ListedX509 } from './updates.ts';
+import type { BundleUpdate, Delivered, ListedX509, WitUpdate } from './updates.ts';
 import type { WorkloadEvents, WorkloadParts } from './upkeep.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -55,7 +55,14 @@ export class Workload {
   /** Has what a lease holds renewed now; what it has serves until its successor is there. */
   renewNow(lease: Lease): Promise<void> {
     lease.x509.outdate();
+    lease.wit.outdate();
     return this.refresh();
+  }
+
+  /** Takes a WIT-SVID that was revoked out of a lease; whoever follows is told of its successor, or of the end. */
+  async replaceWit(lease: Lease): Promise<void> {
+    lease.wit.drop();
+    await this.refresh();
   }
 
   /** See {@link Upkeep.refresh}. */
@@ -80,6 +87,23 @@ export class Workload {
     const updates = await this.#upkeep.first(this.#upkeep.updates.x509, 'x509', entries);
     for await (const [update, lists] of Latest.followBoth(updates, this.#parts.revocation.forSvids, signal)) {
       yield { update, lists };
+    }
+  }
+
+  /**
+   * The WIT-SVIDs of each identity, or of the one asked for: all at once, then at each change. Errors as {@link x509}; `NO_IDENTITY` also
+   * when `spiffeId` is none of the caller's.
+   */
+  async *wit(spiffeId: SpiffeId | undefined, signal: AbortSignal): AsyncGenerator<WitUpdate, void, undefined> {
+    using _call = this.#upkeep.enter({ kind: 'wit', spiffeId });
+    const wanted = this.#mustHave(await this.#entitleTo('wit'), spiffeId);
+    const enough = (update: WitUpdate) => selected(update, spiffeId) !== undefined;
+    const updates = await this.#upkeep.first(this.#upkeep.updates.wit, 'wit', wanted, enough);
+    for await (const update of updates.follow(signal)) {
+      const own = selected(update, spiffeId);
+      // Others' WIT-SVIDs of the same process go on.
+      if (own === undefined) throw this.#upkeep.whyNone('wit', wantedEntries(this.#upkeep, spiffeId));
+      yield own;
     }
   }
 
@@ -188,6 +212,16 @@ export class Workload {
   }
 }
 
-function wantedEntries({ entries }: Entitled, spiffeId: SpiffeId | undefined): readonly Entry[] {
+/** An update as one stream is told it; `undefined` when nothing in it is for that. */
+function selected(update: WitUpdate, spiffeId: SpiffeId | undefined): WitUpdate | undefined {
+  if (spiffeId === undefined) return update;
+  const svids = update.svids.filter(({ svid }) => svid.spiffeId === spiffeId);
+  return svids.length === 0 ? undefined : { svids };
+}
+
+function wantedEntries(
+  { entries }: { readonly entries: readonly Entry[] },
+  spiffeId: SpiffeId | undefined,
+): readonly Entry[] {
   return spiffeId === undefined ? entries : entries.filter((entry) => entry.spiffeId === spiffeId);
 }

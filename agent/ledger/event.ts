@@ -52,7 +52,7 @@ export interface SvidIssued extends Asked {
   readonly serial?: string;
   /** Of a certificate: the key identifier of the CA that signed it. */
   readonly issuer?: string;
-  /** Of a token. */
+  /** Of a JWT-SVID or a WIT-SVID. */
   readonly jti?: string;
   readonly lifetime_given: number;
   readonly expires_at: string;
@@ -132,7 +132,8 @@ export interface SvidRevoked {
   /** What led to it: the lease's end, or the operator's own words. */
   readonly cause: string;
   readonly certificates: readonly { readonly serial: string; readonly issuer: string; readonly expires_at: string }[];
-  readonly tokens: readonly { readonly jti: string; readonly expires_at: string }[];
+  /** JWT-SVIDs, and WIT-SVIDs, which say so. */
+  readonly tokens: readonly { readonly jti: string; readonly expires_at: string; readonly kind?: 'wit' }[];
 }
 
 /** A living process was taken over from an agent before. */
@@ -230,12 +231,13 @@ export type LedgerEvent =
 /** How something that was issued is used, in a stream of its own. */
 export interface SvidValidated {
   readonly type: 'svid.validated' | 'svid.rejected';
-  readonly kind: 'jwt';
+  readonly kind: 'jwt' | 'wit';
   /** Of the validated token, where this agent issued it. */
   readonly decision?: string;
   readonly jti?: string;
   readonly spiffe_id?: string;
-  readonly audience: string;
+  /** Of a JWT-SVID. */
+  readonly audience?: string;
   /** Who asked. */
   readonly caller: { readonly pid: number; readonly start_time: string; readonly uid: number };
   /** Why it was rejected: a sentence. */

@@ -43,6 +43,13 @@ export interface SignedFields {
   readonly signature: string;
 }
 
+/** A JWT-SVID or a WIT-SVID in a checkpoint. */
+export interface TokenJson {
+  readonly jti: string;
+  readonly expires_at: string;
+  readonly decision: string;
+}
+
 /** A lease in a checkpoint. */
 export interface LeaseJson {
   readonly id: string;
@@ -61,7 +68,9 @@ export interface LeaseJson {
     readonly expires_at: string;
     readonly decision: string;
   }[];
-  readonly tokens: readonly { readonly jti: string; readonly expires_at: string; readonly decision: string }[];
+  readonly tokens: readonly TokenJson[];
+  /** Absent where there are none. */
+  readonly wits?: readonly TokenJson[];
 }
 
 /** The state in a checkpoint: what is still of account at its time. */

@@ -26,6 +26,7 @@ const GRACE_MS = 120_000;
 export interface KeptLease extends LiveLease {
   readonly certificates: Map<string, OutstandingCertificate>;
   readonly tokens: Map<string, OutstandingToken>;
+  readonly wits: Map<string, OutstandingToken>;
 }
 
 /**
@@ -106,14 +107,18 @@ export class ReplayState implements LedgerState {
   /** Looks at each token there is. */
   pruneTokens(time: number): void {
     for (const lease of this.leases.values()) {
-      for (const token of lease.tokens.values()) if (isOver(token, time)) this.#dropToken(lease, token.jti);
+      for (const token of [...lease.tokens.values(), ...lease.wits.values()]) {
+        if (isOver(token, time)) this.#dropToken(lease, token.jti);
+      }
     }
   }
 
   /** Puts a lease in as it was. */
   restore(lease: KeptLease): void {
     this.leases.set(lease.id, lease);
-    for (const token of lease.tokens.values()) this.#outstandingTokens.set(token.jti, token);
+    for (const token of [...lease.tokens.values(), ...lease.wits.values()]) {
+      this.#outstandingTokens.set(token.jti, token);
+    }
   }
 
   reserveCrlNumbers(upTo: number): void {
@@ -126,7 +131,7 @@ export class ReplayState implements LedgerState {
       lease = opened(event, time, bootId);
       this.leases.set(lease.id, lease);
     }
-    const { decision, issuer, jti, serial } = event;
+    const { decision, issuer, jti, kind, serial } = event;
     const expiresAt = Date.parse(event.expires_at);
     if (serial !== undefined && issuer !== undefined) {
       dropOver(lease.certificates, time);
@@ -136,7 +141,7 @@ export class ReplayState implements LedgerState {
     if (jti !== undefined) {
       this.#dropOldTokens(lease, time);
       const token = { jti, expiresAt, decision };
-      lease.tokens.set(jti, token);
+      (kind === 'wit' ? lease.wits : lease.tokens).set(jti, token);
       this.#outstandingTokens.set(jti, token);
     }
   }
@@ -180,20 +185,23 @@ export class ReplayState implements LedgerState {
   }
 
   #dropLease(lease: KeptLease): void {
-    for (const jti of lease.tokens.keys()) this.#outstandingTokens.delete(jti);
+    for (const jti of [...lease.tokens.keys(), ...lease.wits.keys()]) this.#outstandingTokens.delete(jti);
     this.leases.delete(lease.id);
   }
 
   #dropToken(lease: KeptLease, jti: string): void {
     lease.tokens.delete(jti);
+    lease.wits.delete(jti);
     this.#outstandingTokens.delete(jti);
   }
 
   /** Tokens come by the thousand and mostly expire in the order in which they came: looks no further than the first that is good. */
   #dropOldTokens(lease: KeptLease, time: number): void {
-    for (const token of lease.tokens.values()) {
-      if (!isOver(token, time)) return;
-      this.#dropToken(lease, token.jti);
+    for (const tokens of [lease.tokens, lease.wits]) {
+      for (const token of tokens.values()) {
+        if (!isOver(token, time)) break;
+        this.#dropToken(lease, token.jti);
+      }
     }
   }
 }
@@ -211,6 +219,7 @@ function opened(event: SvidIssued, time: number, bootId: string): KeptLease {
     spiffeId: event.spiffe_id,
     certificates: new Map(),
     tokens: new Map(),
+    wits: new Map(),
   };
 }
 

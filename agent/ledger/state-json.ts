@@ -1,5 +1,5 @@
 import { canonicalJson } from './canonical-json.ts';
-import type { LeaseJson, StateJson } from './record.ts';
+import type { LeaseJson, StateJson, TokenJson } from './record.ts';
 import type { KeptLease } from './replay-state.ts';
 import { isOver, ReplayState } from './replay-state.ts';
 import type {
@@ -23,12 +23,14 @@ export function stateText(state: LedgerState, time: number): string {
       map.values().filter((each) => !isOver(each, time)),
       text,
     );
+  const witsText = ({ wits }: LiveLease): string =>
+    wits.values().every((each) => isOver(each, time)) ? '' : `,"wits":${current(wits, tokenText)}`;
   const leaseText = (lease: LiveLease): string =>
     `{"boot_id":${canonicalJson(lease.bootId)},"certificates":${current(lease.certificates, certificateText)}` +
     `,"decision":${canonicalJson(lease.decision)},"entry":${canonicalJson(lease.entry)},"id":${canonicalJson(lease.id)}` +
     `,"instance":${canonicalJson(lease.instance)},"opened_at":${timeText(lease.openedAt)}` +
     `${lease.owner === undefined ? '' : `,"owner":${canonicalJson(lease.owner)}`},"selectors":${canonicalJson(lease.selectors)}` +
-    `,"spiffe_id":${canonicalJson(lease.spiffeId)},"tokens":${current(lease.tokens, tokenText)}}`;
+    `,"spiffe_id":${canonicalJson(lease.spiffeId)},"tokens":${current(lease.tokens, tokenText)}${witsText(lease)}}`;
   const barred = Array.from(state.barred, ([process, entries]) => ({ process, entries: Object.fromEntries(entries) }));
   return (
     `{"barred":${canonicalJson(barred)},"crl_numbers_reserved":${state.crlNumbersReserved}` +
@@ -87,8 +89,7 @@ export function stateFromJson(json: StateJson): ReplayState {
 }
 
 function leaseFromJson(lease: LeaseJson): KeptLease {
-  const { boot_id, certificates, decision, entry, id, instance, opened_at, owner, selectors, spiffe_id, tokens } =
-    lease;
+  const { boot_id, certificates, decision, entry, id, instance, opened_at, owner, selectors, spiffe_id } = lease;
   return {
     id,
     decision,
@@ -106,10 +107,15 @@ function leaseFromJson(lease: LeaseJson): KeptLease {
         { ...certificate, expiresAt: Date.parse(expires_at), issuedAt: Date.parse(issued_at) },
       ]),
     ),
-    tokens: new Map(
-      tokens.map(({ expires_at, ...token }) => [token.jti, { ...token, expiresAt: Date.parse(expires_at) }]),
-    ),
+    tokens: tokensFromJson(lease.tokens),
+    wits: tokensFromJson(lease.wits ?? []),
   };
+}
+
+function tokensFromJson(tokens: readonly TokenJson[]): Map<string, OutstandingToken> {
+  return new Map(
+    tokens.map(({ expires_at, ...token }) => [token.jti, { ...token, expiresAt: Date.parse(expires_at) }]),
+  );
 }
 
 function timeText(time: number): string {

@@ -10,7 +10,7 @@ export interface OutstandingCertificate {
   readonly decision: string;
 }
 
-/** A token that may still be valid. */
+/** A JWT-SVID or a WIT-SVID that may still be valid. */
 export interface OutstandingToken {
   readonly jti: string;
   readonly expiresAt: number;
@@ -30,7 +30,10 @@ export interface LiveLease {
   readonly owner: string | undefined;
   readonly spiffeId: string;
   readonly certificates: ReadonlyMap<string, OutstandingCertificate>;
+  /** JWT-SVIDs. */
   readonly tokens: ReadonlyMap<string, OutstandingToken>;
+  /** WIT-SVIDs. */
+  readonly wits: ReadonlyMap<string, OutstandingToken>;
 }
 
 export interface RevokedCertificate {
@@ -54,7 +57,7 @@ export interface LedgerState {
   readonly leases: ReadonlyMap<string, LiveLease>;
   /** By serial, until the certificate has expired. */
   readonly revokedCertificates: ReadonlyMap<string, RevokedCertificate>;
-  /** By `jti`, until the token has expired. */
+  /** JWT-SVIDs and WIT-SVIDs by `jti`, until they have expired. */
   readonly revokedTokens: ReadonlyMap<string, RevokedToken>;
   /** Entries that a process is not given again, with the SPIFFE ID that each meant, by {@link processKey}. */
   readonly barred: ReadonlyMap<string, ReadonlyMap<string, string>>;
@@ -62,6 +65,11 @@ export interface LedgerState {
   readonly crlNumbersReserved: number;
   /** The decision that an unexpired token came of, as long as its lease lives or the token was revoked while it did. */
   decisionOf(jti: string): string | undefined;
+}
+
+/** What a living lease has under a `jti`: a JWT-SVID, or a WIT-SVID. */
+export function tokenOf({ tokens, wits }: LiveLease, jti: string): OutstandingToken | undefined {
+  return tokens.get(jti) ?? wits.get(jti);
 }
 
 /** What tells one process from every other that ever was on this machine. */

@@ -1,7 +1,7 @@
 import type { InstanceRecord, LedgerEvent } from './event.ts';
 import type { ReadRecord } from './read.ts';
 import { readLedger } from './read.ts';
-import type { IssuanceRecord, LeaseJson, UseRecord } from './record.ts';
+import type { IssuanceRecord, LeaseJson, TokenJson, UseRecord } from './record.ts';
 import { processKey } from './state.ts';
 
 /** Whose story is asked for. */
@@ -128,16 +128,20 @@ function isKnownAs(lease: LeaseJson, subject: TraceSubject): boolean {
     case 'serial':
       return lease.certificates.some(({ serial }) => serial === subject.serial);
     case 'jti':
-      return lease.tokens.some(({ jti }) => jti === subject.jti);
+      return tokensOf(lease).some(({ jti }) => jti === subject.jti);
     case 'pid':
       return lease.instance.pid === subject.pid;
     case 'spiffe-id':
       return lease.spiffe_id === subject.spiffeId;
     case 'decision':
-      return [lease, ...lease.certificates, ...lease.tokens].some(({ decision }) => decision === subject.decision);
+      return [lease, ...lease.certificates, ...tokensOf(lease)].some(({ decision }) => decision === subject.decision);
     case 'lease':
       return lease.id === subject.lease;
   }
+}
+
+function tokensOf({ tokens, wits = [] }: LeaseJson): readonly TokenJson[] {
+  return [...tokens, ...wits];
 }
 
 function emptyStory(lease: string): Story {
@@ -148,8 +152,8 @@ function knownStory(lease: LeaseJson): Story {
   return {
     ...emptyStory(lease.id),
     known: lease,
-    decisions: new Set([lease, ...lease.certificates, ...lease.tokens].map(({ decision }) => decision)),
-    jtis: new Set(lease.tokens.map(({ jti }) => jti)),
+    decisions: new Set([lease, ...lease.certificates, ...tokensOf(lease)].map(({ decision }) => decision)),
+    jtis: new Set(tokensOf(lease).map(({ jti }) => jti)),
     holders: new Set([holderText(lease.boot_id, lease.instance, lease.entry)]),
   };
 }

@@ -67,6 +67,10 @@ export interface Refusal {
   readonly message: string;
 }
 
+export function isRefusal(decision: Grant | Refusal): decision is Refusal {
+  return decision.kind === 'refusal';
+}
+
 /** Turns a request that was allowed into its grant. For `policy/` alone: the layers test refuses any other importer. */
 export function grant<R extends IssueRequest>(request: R, terms: GrantTerms): GrantOf<R> {
   const common = {

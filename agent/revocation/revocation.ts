@@ -97,8 +97,8 @@ export class Revocation {
   }
 
   /** See {@link Revocations.supersede}. */
-  supersede(leaseId: string, serials: readonly string[], cause?: string): void {
-    this.#revocations.supersede(leaseId, serials, cause);
+  supersede(leaseId: string, by: 'serial' | 'jti', ids: readonly string[]): void {
+    this.#revocations.supersede(leaseId, by, ids);
   }
 
   /** See {@link Revocations.revokeToken}. */

@@ -2,11 +2,12 @@ import type { Clock } from '../kernel/clock.ts';
 import type { LeaseEndReason, SvidRevoked } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease, OutstandingCertificate, OutstandingToken } from '../ledger/state.ts';
+import { tokenOf } from '../ledger/state.ts';
 import type { RevocationReason } from '../svid/crl.ts';
 import type { Lifetimes, Listing } from './lifetimes.ts';
 import type { RevocationLists } from './lists.ts';
 
-/** What was revoked with a lease: serials of certificates and ids of tokens that had not expired. */
+/** What was revoked with a lease: serials of certificates, and ids of JWT-SVIDs and WIT-SVIDs, that had not expired. */
 export interface EndedLease {
   readonly serials: readonly string[];
   readonly jtis: readonly string[];
@@ -65,7 +66,7 @@ export class Revocations {
     const lease = ledger.state.leases.get(id);
     if (lease === undefined) return NOTHING;
     const certificates = this.#outstanding(lease);
-    const tokens = this.#unexpired(lease.tokens);
+    const tokens = [...this.#unexpired(lease.tokens), ...this.#unexpired(lease.wits)];
     const { cause = reason, code = codeOf(reason), detail } = options;
     // Before the end: a crash that keeps the second record from the disk leaves a lease that the next start ends once more, and not
     // one that is over with everything issued under it still good.
@@ -84,18 +85,20 @@ export class Revocations {
     return { serials: certificates.map(({ serial }) => serial), jtis: tokens.map(({ jti }) => jti) };
   }
 
-  /** Revokes certificates whose successor is in use, while their lease goes on. */
-  supersede(leaseId: string, serials: readonly string[], cause = 'superseded by a newer certificate'): void {
+  /** Revokes certificates or WIT-SVIDs whose successor is in use, while their lease goes on. */
+  supersede(leaseId: string, by: 'serial' | 'jti', ids: readonly string[]): void {
     const lease = this.#parts.ledger.state.leases.get(leaseId);
     if (lease === undefined) return;
-    const certificates = this.#outstanding(lease).filter(({ serial }) => serials.includes(serial));
-    this.#revoke(lease, { reason: 'superseded', cause, certificates, tokens: [] }, 'withdrawn');
+    const certificates = by === 'serial' ? this.#outstanding(lease).filter(({ serial }) => ids.includes(serial)) : [];
+    const tokens = by === 'jti' ? this.#unexpired(lease.wits).filter(({ jti }) => ids.includes(jti)) : [];
+    const cause = `superseded by a newer ${by === 'serial' ? 'certificate' : 'WIT-SVID'}`;
+    this.#revoke(lease, { reason: 'superseded', cause, certificates, tokens }, 'withdrawn');
   }
 
   /** Revokes one token, while its lease goes on; nothing when no living lease has it. */
   revokeToken(jti: string, { cause, code }: { readonly cause: string; readonly code: RevocationReason }): void {
-    const lease = this.#parts.ledger.state.leases.values().find(({ tokens }) => tokens.has(jti));
-    const token = lease?.tokens.get(jti);
+    const lease = this.#parts.ledger.state.leases.values().find((each) => tokenOf(each, jti) !== undefined);
+    const token = lease === undefined ? undefined : tokenOf(lease, jti);
     if (lease === undefined || token === undefined) return;
     this.#revoke(lease, { reason: code, cause, certificates: [], tokens: [token] }, 'withdrawn');
   }
@@ -136,7 +139,7 @@ export class Revocations {
       ledger.note({
         ...common,
         certificates: at === 0 ? certificates.map(certificateRecord) : [],
-        tokens: tokens.slice(at, at + TOKENS_A_RECORD).map(tokenRecord),
+        tokens: tokens.slice(at, at + TOKENS_A_RECORD).map((token) => tokenRecord(token, lease)),
       });
     }
     if (certificates.length > 0) revoked();
@@ -195,6 +198,6 @@ function certificateRecord({ expiresAt, issuer, serial }: OutstandingCertificate
   return { serial, issuer, expires_at: new Date(expiresAt).toISOString() };
 }
 
-function tokenRecord({ expiresAt, jti }: OutstandingToken): SvidRevoked['tokens'][number] {
-  return { jti, expires_at: new Date(expiresAt).toISOString() };
+function tokenRecord({ expiresAt, jti }: OutstandingToken, { wits }: LiveLease): SvidRevoked['tokens'][number] {
+  return { jti, expires_at: new Date(expiresAt).toISOString(), ...(wits.has(jti) && { kind: 'wit' }) };
 }

@@ -81,13 +81,12 @@ function revokedMessage({ barred, ended, jtis, lease, serials }: RevokedLease) {
   };
 }
 
-function drilledMessage({ lease, ms, newSerial, oldSerial }: Drilled) {
+function drilledMessage({ kind, lease, ms, newId = '', oldId }: Drilled) {
   return {
     pid: lease.instance.pid,
     entryId: lease.entry.id,
     spiffeId: lease.entry.spiffeId,
-    oldSerial,
-    newSerial: newSerial ?? '',
+    ...(kind === 'x509' ? { oldSerial: oldId, newSerial: newId } : { oldJti: oldId, newJti: newId }),
     issuedMs: ms,
   };
 }
@@ -104,6 +103,7 @@ function entryMessage(entry: Entry) {
     owner: entry.owner ?? '',
     x509SvidTtl: Math.round((entry.x509SvidTtl ?? 0) / 1000),
     jwtSvidTtl: Math.round((entry.jwtSvidTtl ?? 0) / 1000),
+    witSvidTtl: Math.round((entry.witSvidTtl ?? 0) / 1000),
     dnsNames: [...entry.dnsNames],
     hint: entry.hint,
     federatesWith: [...entry.federatesWith],
@@ -113,22 +113,26 @@ function entryMessage(entry: Entry) {
 }
 
 function leaseMessage(lease: Lease) {
-  const { current: svid, failure, renewsAt, rotations } = lease.x509;
+  const { wit, x509 } = lease;
+  const failure = x509.failure ?? wit.failure;
   return {
     id: lease.id,
     pid: lease.instance.pid,
     uid: lease.instance.uid,
     entryId: lease.entry.id,
     spiffeId: lease.entry.spiffeId,
-    serial: svid?.serial ?? '',
+    serial: x509.currentId ?? '',
+    wit: wit.currentId ?? '',
     createdAt: timestampFromMs(lease.createdAt),
     expiresAt: timestampFromMs(lease.expiresAt),
     tokens: lease.tokens.issued,
-    rotations,
+    rotations: x509.rotations,
+    witRotations: wit.rotations,
     renewalError: failure === undefined ? '' : messageOf(failure.error),
     adopted: lease.adopted,
     executable: lease.instance.facts().executable ?? '',
-    ...(svid !== undefined && { renewsAt: timestampFromMs(renewsAt) }),
+    ...(x509.current !== undefined && { renewsAt: timestampFromMs(x509.renewsAt) }),
+    ...(wit.current !== undefined && { witRenewsAt: timestampFromMs(wit.renewsAt) }),
     ...(lease.deliveredAt !== undefined && { deliveredAt: timestampFromMs(lease.deliveredAt) }),
   };
 }

@@ -40,7 +40,7 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
         yield x509Message(update, lists);
         const svids = update.svids.map(({ svid }) => svid);
         workload.delivered(svids);
-        subscriber.tell({ serials: svids.map(({ serial }) => serial), lists: lists.number });
+        subscriber.tell({ svids: svids.map(({ serial }) => serial), lists: lists.number });
       }
     },
 
@@ -51,7 +51,7 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
       for await (const [update, lists] of workload.listedBundles(call.signal, 'verifiers')) {
         if (!changed(x509BundlesOf(update), lists)) continue;
         yield x509BundlesMessage(update, lists);
-        subscriber.tell({ serials: [], lists: lists.number });
+        subscriber.tell({ svids: [], lists: lists.number });
       }
     },
 
@@ -72,7 +72,7 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
         const message = jwtBundlesResponse(update);
         if (!changed(message)) continue;
         yield message;
-        subscriber.tell({ serials: [], lists: 0 });
+        subscriber.tell({ svids: [], lists: 0 });
       }
     },
 
@@ -80,7 +80,7 @@ export function workloadApi(leases: Leases, validation: Validation): Handlers<ty
       requireSecurityHeader(call.metadata);
       const audience = parseAudience(request.audience);
       if (request.svid === '') throw new MayflyError('SVID_MISSING', 'svid must be specified');
-      const { id, claims } = await validation.validate(call.caller.instance, request.svid, audience);
+      const { id, claims } = await validation.validateJwt(call.caller.instance, request.svid, audience);
       if (isDeeper(claims, MOST_LEVELS)) {
         throw new MayflyError('TOKEN_INVALID', `token has claims nested more than ${MOST_LEVELS} levels deep`);
       }

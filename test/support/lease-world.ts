@@ -139,7 +139,7 @@ export function leaseWorld(entries: readonly Entry[]) {
   const ledger = new MemoryLedger(clock, BOOT_ID);
   const revocation = new Revocation({ authority, ledger, clock, log: silent, ...REVOCATION });
   const issuer = new Issuer({ policy, authority, ledger, revocation, keyType: 'ec-p256', clock, log: silent });
-  const leases = new Leases({
+  const parts = {
     entitlement,
     entries: set,
     authority,
@@ -157,7 +157,8 @@ export function leaseWorld(entries: readonly Entry[]) {
     clock,
     log: silent,
     random: () => 0.5,
-  });
+  };
+  const leases = new Leases(parts);
   return {
     clock,
     fault,
@@ -173,6 +174,8 @@ export function leaseWorld(entries: readonly Entry[]) {
     authority,
     entries: set,
     replaceEntries: (changed: readonly Entry[]) => set.set(new EntryIndex(changed)),
+    /** Another table over the same parts, as the next agent has; whoever asks for it closes it. */
+    again: () => new Leases(parts),
     async close() {
       leases.close();
       issuer.close();

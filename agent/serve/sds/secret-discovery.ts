@@ -108,7 +108,7 @@ async function* discover<Request>(
     if (response !== undefined) {
       yield response.message;
       if (response.svids.length > 0) leases.of(instance).delivered(response.svids);
-      subscriber.tell({ serials: response.held.map(({ serial }) => serial), lists: from?.lists.number ?? 0 });
+      subscriber.tell({ svids: response.held.map(({ serial }) => serial), lists: from?.lists.number ?? 0 });
     }
     // The client has said its last, and has its answers.
     if (saidAll && !protocol.owing) return;

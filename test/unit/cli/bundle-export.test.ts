@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { makeJwtKey, makeRoot } from '../../../agent/authority/keys.ts';
+import { makeTokenKey, makeRoot } from '../../../agent/authority/keys.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { formatBundle, parseBundle } from '../../../agent/svid/bundle-json.ts';
 import { CannedAgent } from './canned-agent.ts';
@@ -12,7 +12,7 @@ const trustDomain = parseTrustDomain('example.org');
 const terms = { trustDomain, keyType: 'ec-p256', now: Date.now(), random: randomBytes } as const;
 const HOUR = 3_600_000;
 const { certificate } = makeRoot(terms, HOUR);
-const { id, jwk } = makeJwtKey(terms, HOUR);
+const { id, jwk } = makeTokenKey(terms, HOUR);
 
 let agent: CannedAgent;
 let file: string;
@@ -29,6 +29,7 @@ function bundle(sequence: number): string {
   return formatBundle({
     trustDomain,
     x509Authorities: [certificate],
+    witAuthorities: [],
     jwtAuthorities: [{ kid: id, jwk: { ...jwk, kid: id }, expiresAt: undefined }],
     sequence,
     refreshHint: 60,

@@ -24,6 +24,10 @@ test.each([
     `svid.issued      4711 payments  ${ID}  token aa for ledger, mail issued for 5m, until 2026-01-01T00:05:00.000Z (rule lifetime; decision d2)`,
   ],
   [
+    { ...TOKEN, kind: 'wit', audiences: undefined, jti: 'bb' },
+    `svid.issued      4711 payments  ${ID}  WIT-SVID bb issued for 5m, until 2026-01-01T00:05:00.000Z (rule lifetime; decision d2)`,
+  ],
+  [
     { ...TOKEN, type: 'svid.refused', reason: 'not for them', rule: 'audience' },
     `svid.refused     4711 payments  ${ID}  token for ledger, mail refused for 5m: not for them (rule audience; decision d2)`,
   ],
@@ -41,9 +45,12 @@ test.each([
       reason: 'keyCompromise',
       cause: 'stolen',
       certificates: [{ serial: '4d01', issuer: 'i', expires_at: '' }],
-      tokens: [{ jti: 'aa', expires_at: '' }],
+      tokens: [
+        { jti: 'aa', expires_at: '' },
+        { jti: 'bb', expires_at: '', kind: 'wit' },
+      ],
     },
-    `svid.revoked     ${ID}  revoked as keyCompromise (stolen): certificate 4d01, token aa`,
+    `svid.revoked     ${ID}  revoked as keyCompromise (stolen): certificate 4d01, token aa, WIT-SVID bb`,
   ],
   [
     { type: 'svid.rejected', kind: 'jwt', jti: 'aa', audience: 'mail', caller, reason: 'it was revoked' },
@@ -52,6 +59,14 @@ test.each([
   [
     { type: 'svid.validated', kind: 'jwt', audience: 'mail', caller },
     'svid.validated   9  a token found valid for mail, asked by process 9 of uid 1001',
+  ],
+  [
+    { type: 'svid.rejected', kind: 'wit', jti: 'bb', caller, reason: 'token was revoked (superseded)' },
+    'svid.rejected    9  WIT-SVID bb REJECTED (token was revoked (superseded)), asked by process 9 of uid 1001',
+  ],
+  [
+    { type: 'svid.validated', kind: 'wit', caller },
+    'svid.validated   9  a WIT-SVID found valid, asked by process 9 of uid 1001',
   ],
   [
     { type: 'reissue.barred', pid: 4711, start_time: '1', entry: 'payments', spiffe_id: ID, reason: 'stolen' },

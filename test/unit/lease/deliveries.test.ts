@@ -17,10 +17,10 @@ describe('the streams that are open', () => {
   it('say when they were told enough, also if they were told before', async () => {
     const subscriber = new Deliveries().open(livingInstance(), 'FetchX509SVID');
     const waiting = subscriber.until(({ lists }) => lists >= 2, never);
-    subscriber.tell({ serials: [], lists: 1 });
-    subscriber.tell({ serials: ['a'], lists: 2 });
+    subscriber.tell({ svids: [], lists: 1 });
+    subscriber.tell({ svids: ['a'], lists: 2 });
     expect(await waiting).toBe('told');
-    expect(await subscriber.until(({ serials }) => serials.includes('a'), never)).toBe('told');
+    expect(await subscriber.until(({ svids }) => svids.includes('a'), never)).toBe('told');
   });
 
   it('say that they ended, and that it took too long', async () => {

@@ -283,7 +283,7 @@ describe('tokens', () => {
     expect(leases.of(one).cachedJwt(A, undefined)?.[0]?.svid).toBe(first?.svid);
     const [other] = await leases.of(livingInstance()).jwt(A, undefined);
     expect(other?.svid.jti).not.toBe(first?.svid.jti);
-    expect(issuer.counts).toEqual({ x509: 0, jwt: 2, refused: 0, failed: 0 });
+    expect(issuer.counts).toEqual({ x509: 0, jwt: 2, wit: 0, refused: 0, failed: 0 });
   });
 
   it('come for each identity, or for the one that is asked for', async () => {

@@ -35,6 +35,27 @@ describe('the state', () => {
     expect(state.decisionOf('jti-a')).toBe('decision-a');
   });
 
+  test('has WIT-SVIDs apart from tokens, until they are revoked or their lease ends', () => {
+    const jwt = token('a', clock);
+    const wit = token('b', clock, { lease: jwt.lease, kind: 'wit' });
+    const state = stateAfter(jwt, wit);
+    const lease = state.leases.get('lease-a');
+    expect([lease?.tokens, lease?.wits].map((map) => [...(map?.keys() ?? [])])).toEqual([['jti-a'], ['jti-b']]);
+    expect(state.decisionOf('jti-b')).toBe('decision-b');
+    const read = stateFromJson(JSON.parse(stateText(state, clock.now())));
+    expect(read.leases).toEqual(state.leases);
+    expect(read.decisionOf('jti-b')).toBe('decision-b');
+    expect(stateText(stateAfter(jwt), clock.now())).not.toContain('wits');
+    state.apply(revoked(wit), { time: clock.now(), bootId: BOOT });
+    expect([lease?.tokens.size, lease?.wits.size]).toEqual([1, 0]);
+    expect(state.revokedTokens.get('jti-b')).toMatchObject({ decision: 'decision-b' });
+    const over = stateAfter(wit, ended(wit));
+    expect([over.leases.size, over.decisionOf('jti-b')]).toEqual([0, undefined]);
+    const back = stateAfter(jwt, wit);
+    back.forgetIssued(wit);
+    expect(back.leases.get('lease-a')?.wits.size).toBe(0);
+  });
+
   test('has what an adopted process is now', () => {
     const event = issued('a', clock);
     const { entry, lease, spiffe_id } = event;
@@ -121,9 +142,11 @@ const happenings = fc.array(
     what: fc.constantFrom(
       'issue',
       'token',
+      'wit',
       'end',
       'revoke',
       'revokeToken',
+      'revokeWit',
       'adopt',
       'bar',
       'allow',
@@ -151,14 +174,17 @@ describe('what is read back', () => {
             const now = world.clock;
             const certificate = issued(`${lease}-${svid}`, now, { lease: `lease-${lease}` });
             const jwt = token(`${lease}-${svid}`, now, { lease: `lease-${lease}` });
+            const wit = token(`w-${lease}-${svid}`, now, { lease: `lease-${lease}`, kind: 'wit' });
             const { entry, instance, spiffe_id } = certificate;
             const process = { pid: lease, start_time: '1', entry, spiffe_id, reason: 'r' };
             const run: Record<typeof what, () => unknown> = {
               issue: () => ledger.append(certificate),
               token: () => ledger.append(jwt),
+              wit: () => ledger.append(wit),
               end: () => ledger.note(ended(certificate)),
               revoke: () => ledger.note(revoked(certificate)),
               revokeToken: () => ledger.note(revoked(jwt)),
+              revokeWit: () => ledger.note(revoked(wit)),
               adopt: () =>
                 ledger.note({
                   type: 'lease.adopted',

@@ -150,12 +150,12 @@ describe('single ones', () => {
   test('certificates are superseded while their lease goes on, and are not revoked again at its end', async () => {
     const old = await world.issue('lease');
     const current = await world.issue('lease');
-    world.revocation.supersede('lease', [old.serial, 'ffff']);
+    world.revocation.supersede('lease', 'serial', [old.serial, 'ffff']);
     expect(endings()).toMatchObject([
       { type: 'svid.revoked', reason: 'superseded', certificates: [{ serial: old.serial }], tokens: [] },
     ]);
-    world.revocation.supersede('lease', [old.serial]);
-    world.revocation.supersede('never', [current.serial]);
+    world.revocation.supersede('lease', 'serial', [old.serial]);
+    world.revocation.supersede('never', 'serial', [current.serial]);
     expect(endings()).toHaveLength(1);
     await world.clock.elapse(0);
     expect(listed()).toEqual([old.serial]);

@@ -5,7 +5,7 @@ import { isMayflyError, MayflyError } from '../../../agent/kernel/errors.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import type { TrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
-import type { BundleUpdate, X509Update } from '../../../agent/lease/updates.ts';
+import type { BundleUpdate, WitUpdate, X509Update } from '../../../agent/lease/updates.ts';
 import type { Entry } from '../../../agent/registry/entry.ts';
 import { EntryIndex } from '../../../agent/registry/entry-index.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
@@ -26,7 +26,7 @@ type Command =
   | { readonly do: 'attestation'; readonly fails: boolean }
   | { readonly do: 'elapse'; readonly ms: number }
   | { readonly do: 'step'; readonly ms: number }
-  | { readonly do: 'follow'; readonly kind: 'x509' | 'bundles'; readonly who: number }
+  | { readonly do: 'follow'; readonly kind: Stream['kind']; readonly who: number }
   | { readonly do: 'token'; readonly who: number; readonly audience: string }
   | { readonly do: 'close'; readonly which: number }
   | { readonly do: 'end'; readonly who: number };
@@ -66,7 +66,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ do: fc.constant('step' as const), ms: fc.constantFrom(-200_000, -5000, 5000, 200_000) }),
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constant('follow' as const), kind: fc.constantFrom('x509', 'bundles'), who }),
+    arbitrary: fc.record({ do: fc.constant('follow' as const), kind: fc.constantFrom('x509', 'wit', 'bundles'), who }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('token' as const), who, audience: fc.constantFrom('a', 'b') }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('close' as const), which: fc.nat(5) }) },
@@ -80,6 +80,7 @@ function asEntry({ id, name, uid, hint, dns, federated, expires }: Template, now
     spiffeId: parseSpiffeId(`spiffe://example.org/${id}/${name}`),
     selectors: [parseSelector(`unix:uid:${uid}`)],
     x509SvidTtl: 5 * MINUTE,
+    witSvidTtl: 5 * MINUTE,
     hint,
     dnsNames: dns ? ['x.internal'] : [],
     federatesWith: federated ? [other] : [],
@@ -88,9 +89,9 @@ function asEntry({ id, name, uid, hint, dns, federated, expires }: Template, now
 }
 
 interface Stream {
-  readonly kind: 'x509' | 'bundles';
+  readonly kind: 'x509' | 'wit' | 'bundles';
   readonly instance: TestInstance;
-  readonly followed: ReturnType<typeof follow<X509Update | BundleUpdate>>;
+  readonly followed: ReturnType<typeof follow<X509Update | WitUpdate | BundleUpdate>>;
   over: boolean;
   end: unknown;
 }
@@ -113,12 +114,14 @@ class Run {
     const { authority } = this.#world;
     const issueX509 = authority.issueX509.bind(authority);
     const issueJwt = authority.issueJwt.bind(authority);
+    const issueWit = authority.issueWit.bind(authority);
     const slowly = async () => {
       for (let turns = this.#slowness; turns > 0; turns -= 1) await Promise.resolve();
     };
     Object.assign(authority, {
       issueX509: async (...given: Parameters<typeof issueX509>) => slowly().then(() => issueX509(...given)),
       issueJwt: async (...given: Parameters<typeof issueJwt>) => slowly().then(() => issueJwt(...given)),
+      issueWit: async (...given: Parameters<typeof issueWit>) => slowly().then(() => issueWit(...given)),
     });
   }
 
@@ -213,12 +216,15 @@ class Run {
     expect(instance.end).toBeUndefined();
     expect(entitled).not.toEqual([]);
     const told = followed.received.at(-1);
-    const federates = entitled.some(({ federatesWith }) => federatesWith.length > 0);
-    const foreign = federates ? this.#federated.get(other) : undefined;
-    expect(told?.own).toBe(authority.bundle.value);
-    expect(told?.federated).toEqual(foreign === undefined ? [] : [foreign]);
+    if (kind !== 'wit') {
+      const federates = entitled.some(({ federatesWith }) => federatesWith.length > 0);
+      const foreign = federates ? this.#federated.get(other) : undefined;
+      const { own, federated } = told as BundleUpdate;
+      expect(own).toBe(authority.bundle.value);
+      expect(federated).toEqual(foreign === undefined ? [] : [foreign]);
+    }
     if (kind === 'bundles') return;
-    const { svids } = told as X509Update;
+    const { svids } = told as X509Update | WitUpdate;
     expect(svids.map(({ svid, hint }) => [svid.spiffeId, hint])).toEqual(
       entitled.map(({ spiffeId, hint }) => [spiffeId, hint]),
     );
@@ -229,22 +235,23 @@ class Run {
     }
     for (const lease of this.#world.leases) {
       if (lease.instance !== instance) continue;
-      expect(lease.x509.failure).toBeUndefined();
+      expect(lease[kind].failure).toBeUndefined();
       expect(lease.entry).toBe(entitled.find(({ id }) => id === lease.entry.id));
-      expect(lease.x509.isDue(clock.now())).toBe(false);
+      expect(lease[kind].isDue(clock.now())).toBe(false);
     }
   }
 
   #checkOwners(): void {
     for (const { kind, instance, followed } of this.#streams) {
       if (kind === 'bundles') continue;
-      for (const { svids } of followed.received as X509Update[]) {
-        for (const { svid } of svids) this.#owned(svid.serial, instance);
+      for (const { svids } of followed.received as (X509Update | WitUpdate)[]) {
+        for (const { svid } of svids) this.#owned('serial' in svid ? svid.serial : svid.jti, instance);
       }
     }
-    for (const { instance, x509 } of this.#world.leases) {
-      const { current } = x509;
-      if (current !== undefined) this.#owned(current.privateKey.reveal().toString('hex'), instance as TestInstance);
+    for (const { instance, wit, x509 } of this.#world.leases) {
+      for (const { current } of [wit, x509]) {
+        if (current !== undefined) this.#owned(current.privateKey.reveal().toString('hex'), instance as TestInstance);
+      }
     }
   }
 
@@ -255,9 +262,12 @@ class Run {
 
   #follow(kind: Stream['kind'], instance: TestInstance): void {
     const workload = this.#world.leases.of(instance);
-    const followed = follow<X509Update | BundleUpdate>((signal) =>
-      kind === 'x509' ? identitiesOf(workload, signal) : workload.bundles(signal),
-    );
+    const streams = {
+      x509: (signal: AbortSignal) => identitiesOf(workload, signal),
+      wit: (signal: AbortSignal) => workload.wit(undefined, signal),
+      bundles: (signal: AbortSignal) => workload.bundles(signal),
+    };
+    const followed = follow<X509Update | WitUpdate | BundleUpdate>(streams[kind]);
     const stream: Stream = { kind, instance, followed, over: false, end: undefined };
     const note = async () => {
       stream.end = await followed.ended;

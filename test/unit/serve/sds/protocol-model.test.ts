@@ -179,6 +179,7 @@ class World {
       trustDomain: parseTrustDomain('example.org'),
       x509Authorities: [randomBytes(30)],
       jwtAuthorities: [],
+      witAuthorities: [],
       sequence: 1,
       refreshHint: 60,
     },

@@ -25,6 +25,7 @@ const foreign: TrustBundle = {
   trustDomain: other,
   x509Authorities: [makeChain('ec-p256').root],
   jwtAuthorities: [],
+  witAuthorities: [],
   sequence: 1,
   refreshHint: 300,
 };
@@ -79,7 +80,7 @@ async function revokeOne(): Promise<string> {
   const held = subscribing(['spiffe://example.org/victim']);
   await held.at(1);
   const lease = [...world.leases].find(({ entry }) => entry.id === 'victim');
-  const serial = lease?.x509?.serial ?? '';
+  const serial = lease?.x509.current?.serial ?? '';
   if (lease !== undefined) world.leases.end(lease, 'revoked', { code: 'keyCompromise' });
   // Lists that changed a moment ago wait for this long.
   await world.clock.elapse(200);
