@@ -12,6 +12,7 @@ import { SecretDiscoveryService } from './gen/envoy/service/secret/v3/sds_pb.js'
 import { Health } from './gen/health_pb.js';
 import { ServerReflection } from './gen/reflection_v1_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from './gen/reflection_v1alpha_pb.js';
+import { WorkloadExtension } from './gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI } from './gen/workload_pb.js';
 import type { Clock } from './kernel/clock.ts';
 import type { Log } from './kernel/log.ts';
@@ -47,6 +48,7 @@ import { reflection, reflectionAlpha } from './serve/reflection.ts';
 import { Acknowledgements } from './serve/sds/acknowledgements.ts';
 import { secretDiscovery } from './serve/sds/secret-discovery.ts';
 import { workloadApi } from './serve/workload-api.ts';
+import { workloadExtension } from './serve/workload-extension.ts';
 import { healthOf, statusOf } from './status.ts';
 
 /** What an agent is made from: the configuration as it stands and as it will be, time, and where it logs. */
@@ -191,9 +193,19 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     [source.state(), entries.state(), ...bundles.states().map(({ state }) => state)].flatMap(
       ({ lastError }) => lastError?.message ?? [],
     );
-  const services = [SpiffeWorkloadAPI, SecretDiscoveryService, Health, ServerReflection, ServerReflectionAlpha];
+  const services = [
+    SpiffeWorkloadAPI,
+    WorkloadExtension,
+    SecretDiscoveryService,
+    Health,
+    ServerReflection,
+    ServerReflectionAlpha,
+  ];
   const healthHandlers = health(() => healthOf(seen()), clock);
-  api.add(SpiffeWorkloadAPI, workloadApi(leases, new Validation({ leases, revocation, ledger, clock })));
+  const validation = new Validation({ leases, revocation, ledger, clock });
+  const profiles = { wit: config.wit.enabled };
+  api.add(SpiffeWorkloadAPI, workloadApi(leases, validation, profiles));
+  api.add(WorkloadExtension, workloadExtension(validation, profiles));
   const acknowledgements = new Acknowledgements(clock, quiet);
   const sdsConfig = () => (source.latest.value ?? config).sds;
   const sds = secretDiscovery({ leases, config: sdsConfig, acknowledgements });

@@ -35,7 +35,9 @@ export interface DrillParts {
 }
 
 /** What whoever follows SVIDs of a kind is to be told when they are renewed. */
-const WHAT = { x509: 'certificate', wit: 'wit-svid' } as const satisfies Readonly<Record<FollowedKind, Reached['what']>>;
+const WHAT = { x509: 'certificate', wit: 'wit-svid' } as const satisfies Readonly<
+  Record<FollowedKind, Reached['what']>
+>;
 
 /**
  * Rotates or revokes leases on purpose, to see that it works and how long it takes to arrive: at each stream that is concerned, until

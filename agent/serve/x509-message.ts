@@ -7,28 +7,18 @@ import type { X509Svid } from '../lease/svid.ts';
 import type { BundleUpdate, Delivered, X509Update } from '../lease/updates.ts';
 import type { PublishedLists } from '../revocation/publisher.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
+import { keyedMessage } from './keyed-message.ts';
 import { once } from './once.ts';
-import { SecretMessage } from './secret-message.ts';
-import { bytesPart, field, joined } from './wire-format.ts';
+import type { SecretMessage } from './secret-message.ts';
 
-// Of workload.proto, for what is written by hand below.
-const SVIDS = 1;
-const X509_SVID_KEY = 3;
-
-/**
- * The answer of `FetchX509SVID`. The lists are encoded once for all streams, and private keys are written straight into the one
- * buffer that is sent.
- */
+/** The answer of `FetchX509SVID`. The lists are encoded once for all streams. */
 export function x509Message(update: X509Update, lists: PublishedLists): SecretMessage {
   const { identities, federated } = publicPartOf(update);
-  const svids = update.svids.map(({ svid }, index) =>
-    field(
-      SVIDS,
-      bytesPart(identities[index] ?? Buffer.alloc(0)),
-      field(X509_SVID_KEY, bytesPart(svid.privateKey.reveal())),
-    ),
+  return keyedMessage(
+    identities.map(({ open, privateKey }) => ({ open, key: privateKey.reveal() })),
+    federated,
+    encodedSvidLists(lists),
   );
-  return new SecretMessage(joined(...svids, bytesPart(federated), bytesPart(encodedSvidLists(lists))));
 }
 
 /** What tells one set of identities from another; no key is in it. */
@@ -38,9 +28,13 @@ export function identitiesDigest(update: X509Update): Uint8Array {
 
 /** All of an update but the keys. */
 const publicPartOf = once((update: X509Update) => {
-  const identities = update.svids.map(({ svid, hint }) => encodedSvid(svid, hint, update.own));
+  const identities = update.svids.map(({ svid, hint }) => ({
+    open: encodedSvid(svid, hint, update.own),
+    privateKey: svid.privateKey,
+  }));
   const federated = encoded(X509SVIDResponseSchema, { federatedBundles: x509Bundles(update.federated) });
-  return { identities, federated, digest: hash('sha256', Buffer.concat([...identities, federated]), 'buffer') };
+  const open = Buffer.concat([...identities.map((identity) => identity.open), federated]);
+  return { identities, federated, digest: hash('sha256', open, 'buffer') };
 });
 
 /** The bundles of `FetchX509Bundles`, without the lists. */

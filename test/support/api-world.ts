@@ -12,6 +12,7 @@ import { SecretDiscoveryService } from '../../agent/gen/envoy/service/secret/v3/
 import { Health } from '../../agent/gen/health_pb.js';
 import { ServerReflection } from '../../agent/gen/reflection_v1_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from '../../agent/gen/reflection_v1alpha_pb.js';
+import { WorkloadExtension } from '../../agent/gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI } from '../../agent/gen/workload_pb.js';
 import { MayflyError } from '../../agent/kernel/errors.ts';
 import { Latest } from '../../agent/kernel/latest.ts';
@@ -45,6 +46,7 @@ import { Acknowledgements } from '../../agent/serve/sds/acknowledgements.ts';
 import type { SdsConfig } from '../../agent/serve/sds/proxy.ts';
 import { secretDiscovery } from '../../agent/serve/sds/secret-discovery.ts';
 import { workloadApi } from '../../agent/serve/workload-api.ts';
+import { workloadExtension } from '../../agent/serve/workload-extension.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
 import { GrpcCaller } from './grpc-caller.ts';
 import { entryOf as entryOfUser, HOUR, MINUTE, REVOCATION } from './lease-world.ts';
@@ -72,6 +74,8 @@ const SDS: SdsConfig = {
 export interface WorldOptions {
   readonly sds?: Partial<SdsConfig>;
   readonly limits?: Partial<PeerLimits>;
+  /** False: no WIT-SVIDs. */
+  readonly wit?: boolean;
   /** Puts something around the Workload API's handlers. */
   readonly around?: (
     handlers: Handlers<typeof SpiffeWorkloadAPI, Caller>,
@@ -100,7 +104,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     rootTtl: 365 * 24 * HOUR,
     caTtl: 24 * HOUR,
     jwtKeyTtl: 24 * HOUR,
-    witKeyTtl: 24 * HOUR,
+    witKeyTtl: options.wit === false ? undefined : 24 * HOUR,
     nameConstraint: false,
     clock,
     log,
@@ -180,13 +184,25 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const events = { recent: () => ['{"type":"agent.started"}'], subscribe: () => () => {} };
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
   const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
-  const services = [SpiffeWorkloadAPI, SecretDiscoveryService, Health, ServerReflection, ServerReflectionAlpha];
+  const services = [
+    SpiffeWorkloadAPI,
+    WorkloadExtension,
+    SecretDiscoveryService,
+    Health,
+    ServerReflection,
+    ServerReflectionAlpha,
+  ];
   const state = new Map([
     ['', true],
     ['entries', true],
   ]);
   const reloadErrors: string[] = [];
-  server.add(SpiffeWorkloadAPI, (options.around ?? ((handlers) => handlers))(workloadApi(leases, validation)));
+  const profiles = { wit: options.wit ?? true };
+  server.add(
+    SpiffeWorkloadAPI,
+    (options.around ?? ((handlers) => handlers))(workloadApi(leases, validation, profiles)),
+  );
+  server.add(WorkloadExtension, workloadExtension(validation, profiles));
   const acknowledgements = new Acknowledgements(clock, log);
   const sds = { ...SDS, ...options.sds };
   server.add(SecretDiscoveryService, secretDiscovery({ leases, config: () => sds, acknowledgements }), [

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { makeTokenKey, makeRoot } from '../../../agent/authority/keys.ts';
+import { makeRoot, makeTokenKey } from '../../../agent/authority/keys.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { formatBundle, parseBundle } from '../../../agent/svid/bundle-json.ts';
 import { CannedAgent } from './canned-agent.ts';

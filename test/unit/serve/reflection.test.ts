@@ -54,6 +54,7 @@ describe.each(['v1', 'v1alpha'] as const)('reflection %s', (version) => {
             { name: 'grpc.health.v1.Health' },
             { name: 'grpc.reflection.v1.ServerReflection' },
             { name: 'grpc.reflection.v1alpha.ServerReflection' },
+            { name: 'mayfly.workload.v1.WorkloadExtension' },
           ],
         },
       },

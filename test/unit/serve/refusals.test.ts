@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { WorkloadExtension } from '../../../agent/gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
 import type { WorldOptions } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
@@ -13,6 +14,7 @@ const {
   fetchWITSVID,
   fetchWITBundles,
 } = SpiffeWorkloadAPI.method;
+const { validateWITSVID } = WorkloadExtension.method;
 
 let world: Awaited<ReturnType<typeof apiWorld>>;
 
@@ -30,6 +32,9 @@ async function allTold(terms: { header?: readonly string[] } = {}) {
     fetchJWTSVID: await client.told(fetchJWTSVID, { audience: ['a'] }, terms),
     fetchJWTBundles: await client.stream(fetchJWTBundles, {}, terms).ended,
     validateJWTSVID: await client.told(validateJWTSVID, { audience: 'a', svid: 'x' }, terms),
+    fetchWITSVID: await client.stream(fetchWITSVID, {}, terms).ended,
+    fetchWITBundles: await client.stream(fetchWITBundles, {}, terms).ended,
+    validateWITSVID: await client.told(validateWITSVID, { svid: 'x' }, terms),
   };
 }
 
@@ -40,6 +45,9 @@ function each(told: object, except: object = {}) {
     fetchJWTSVID: told,
     fetchJWTBundles: told,
     validateJWTSVID: told,
+    fetchWITSVID: told,
+    fetchWITBundles: told,
+    validateWITSVID: told,
     ...except,
   };
 }
@@ -47,7 +55,7 @@ function each(told: object, except: object = {}) {
 const NO_IDENTITY = { code: 'PERMISSION_DENIED', details: 'no identity issued' };
 
 afterEach(async () => {
-  expect(world.issuer.counts).toMatchObject({ x509: 0, jwt: 0 });
+  expect(world.issuer.counts).toMatchObject({ x509: 0, jwt: 0, wit: 0 });
   await until(() => world.server.calls === 0, 'no call is under way');
   expect(world.leases.workloads).toBe(0);
   await world.close();
@@ -80,7 +88,7 @@ describe('a caller', () => {
       code: 'INVALID_ARGUMENT',
       details: 'token is no JWS in compact serialization with a JSON header and claims',
     };
-    expect(await allTold()).toEqual(each(NO_IDENTITY, { validateJWTSVID: invalid }));
+    expect(await allTold()).toEqual(each(NO_IDENTITY, { validateJWTSVID: invalid, validateWITSVID: invalid }));
   });
 
   it('whose process is over has no identity, and the log says why', async () => {
@@ -203,11 +211,28 @@ describe('arguments', () => {
     );
   });
 
-  it('the WIT profile is switched off', async () => {
+  it('no token at all, and an id that is none, are told by their names', async () => {
     await open([ownEntry('web')]);
+    const missing = { code: 'INVALID_ARGUMENT', details: 'svid must be specified' };
+    expect(await world.client.told(validateWITSVID, {})).toEqual(missing);
+    expect(await world.client.stream(fetchWITSVID, { spiffeId: 'https://example.org' }).ended).toEqual({
+      code: 'INVALID_ARGUMENT',
+      details: expect.stringMatching(/^invalid requested SPIFFE ID: /),
+    });
+    expect(await world.client.stream(fetchWITSVID, { spiffeId: 'spiffe://example.org/other' }).ended).toEqual(
+      NO_IDENTITY,
+    );
+  });
+
+  it('the WIT profile, where it is switched off, is not there for anybody who asks in order', async () => {
+    await open([ownEntry('web')], { wit: false });
     const off = { code: 'UNIMPLEMENTED', details: 'the WIT-SVID profile is switched off' };
     expect(await world.client.stream(fetchWITSVID, {}).ended).toEqual(off);
     expect(await world.client.stream(fetchWITBundles, {}).ended).toEqual(off);
+    expect(await world.client.told(validateWITSVID, { svid: 'x' })).toEqual(off);
+    const noHeader = { code: 'INVALID_ARGUMENT', details: 'security header missing from request' };
+    expect(await world.client.stream(fetchWITSVID, {}, { header: [] }).ended).toEqual(noHeader);
+    expect(world.bundle.value?.witAuthorities).toEqual([]);
   });
 });
 

@@ -1,12 +1,14 @@
 import { createPrivateKey } from 'node:crypto';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { WorkloadExtension } from '../../../agent/gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
 import { MINUTE } from '../../support/lease-world.ts';
 
-const { fetchX509SVID, fetchX509Bundles, fetchJWTSVID, validateJWTSVID } = SpiffeWorkloadAPI.method;
+const { fetchX509SVID, fetchX509Bundles, fetchJWTSVID, fetchWITSVID, validateJWTSVID } = SpiffeWorkloadAPI.method;
+const { validateWITSVID } = WorkloadExtension.method;
 
 let world: ApiWorld;
 beforeEach(async () => {
@@ -47,6 +49,13 @@ it('no line of the log, down to debug, holds a key or a token, whatever was issu
   const second = await stream.at(2);
   for (const { svids } of [first, second]) secrets.push(...spellingsOf(svids[0]?.x509SvidKey ?? new Uint8Array()));
 
+  const wits = world.client.stream(fetchWITSVID, {});
+  const [wit] = (await wits.at(1)).svids;
+  const { d = '' } = JSON.parse(wit?.witSvidKey ?? '{}') as { d?: string };
+  expect(d).toHaveLength(43);
+  secrets.push(d, ...bytesAs(Buffer.from(d, 'base64url')), wit?.witSvid ?? '');
+  for (const svid of [wit?.witSvid ?? '', `${wit?.witSvid}x`]) await world.client.told(validateWITSVID, { svid });
+
   const { svids } = await world.client.call(fetchJWTSVID, { audience: ['a'] });
   const token = svids[0]?.svid ?? '';
   await world.client.call(validateJWTSVID, { audience: 'a', svid: token });
@@ -67,7 +76,7 @@ it('no line of the log, down to debug, holds a key or a token, whatever was issu
   await world.client.stream(fetchX509Bundles, {}).ended;
   world.fault.attestation = undefined;
   world.replaceEntries([]);
-  await stream.ended;
+  await Promise.all([stream.ended, wits.ended]);
   world.leases.close();
 
   expect(new Set(world.log.events)).toEqual(
