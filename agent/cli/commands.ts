@@ -9,7 +9,7 @@ export const clientCommands: readonly CommandRow[] = [
   },
   {
     name: 'fetch',
-    summary: 'ask for an X.509-SVID or a JWT-SVID',
+    summary: 'ask for an X.509-SVID, a JWT-SVID or a WIT-SVID',
     load: async (terminal) => (await import('./fetch.ts')).fetchCommand(terminal),
   },
   {
@@ -24,7 +24,7 @@ export const clientCommands: readonly CommandRow[] = [
   },
   {
     name: 'validate',
-    summary: 'have a JWT-SVID validated',
+    summary: 'have a JWT-SVID or a WIT-SVID validated',
     load: async (terminal) => (await import('./validate.ts')).validateCommand(terminal),
   },
   {

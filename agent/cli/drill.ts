@@ -30,7 +30,7 @@ const MAX_WAIT_MS = 3_600_000;
 export function drillCommand(terminal: Terminal): Command {
   return new Command('drill')
     .description(
-      'Renew certificates on purpose, and show how long each subscriber took to be told. The exit code is 1 when one was not told in time.',
+      'Renew certificates and WIT-SVIDs on purpose, and show how long each subscriber took to be told. The exit code is 1 when one was not told in time.',
     )
     .addOption(pidOption('drill with'))
     .addOption(entryOption('drill with'))
@@ -85,9 +85,14 @@ function drillLines({ leases, subscribers }: DrillResponse, waitMs: number): str
   ];
 }
 
-function drilledRow({ pid, spiffeId, oldSerial, newSerial, issuedMs }: Drilled): readonly string[] {
-  const issued = newSerial === '' ? ['none asked for', '-'] : [newSerial, milliseconds(issuedMs)];
-  return [String(pid), spiffeId, oldSerial === '' ? '-' : oldSerial, ...issued];
+function drilledRow(drilled: Drilled): readonly string[] {
+  const { issuedMs, pid, spiffeId } = drilled;
+  const [before, after] =
+    drilled.oldJti === ''
+      ? [drilled.oldSerial, drilled.newSerial]
+      : [`WIT ${drilled.oldJti}`, drilled.newJti === '' ? '' : `WIT ${drilled.newJti}`];
+  const issued = after === '' ? ['none asked for', '-'] : [after, milliseconds(issuedMs)];
+  return [String(pid), spiffeId, before === '' ? '-' : before, ...issued];
 }
 
 function subscriberRow({ pid, method, what, told, ms }: Subscriber, waitMs: number): readonly string[] {

@@ -33,6 +33,7 @@ function entryLines(entry: Entry, now: number): string[] {
       ['owner', entry.owner],
       ['X.509 lifetime', lifetime(entry.x509SvidTtl)],
       ['JWT lifetime', lifetime(entry.jwtSvidTtl)],
+      ['WIT lifetime', lifetime(entry.witSvidTtl)],
       ['DNS names', entry.dnsNames.join(', ')],
       ['hint', entry.hint],
       ['federates with', entry.federatesWith.join(', ')],

@@ -4,7 +4,7 @@ import { connectApi } from './client.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
 import { keepX509, writeFiles } from './keep.ts';
-import { SvidFiles } from './svid-files.ts';
+import { SvidFiles, X509_FILES } from './svid-files.ts';
 import type { Terminal } from './terminal.ts';
 import { reportUpdate } from './watch.ts';
 import type { X509Context } from './x509-identity.ts';
@@ -42,7 +42,7 @@ async function fetchX509(invocation: Invocation<FetchOptions>): Promise<void> {
   }
   using client = connectApi(invocation);
   const context = readX509Context(await client.first(SpiffeWorkloadAPI.method.fetchX509SVID, {}));
-  if (options.write !== undefined) writeFiles(SvidFiles.open(options.write), context);
+  if (options.write !== undefined) writeFiles(SvidFiles.open(options.write, X509_FILES), context);
   forgetKeys(context);
   show(invocation, context);
   output.notice(

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { fetchJwtCommand } from './fetch-jwt.ts';
+import { fetchWitCommand } from './fetch-wit.ts';
 import { fetchX509Command } from './fetch-x509.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -8,5 +9,6 @@ export function fetchCommand(terminal: Terminal): Command {
   return new Command('fetch')
     .description('Ask for an identity. It belongs to the process that asks, and ends with it.')
     .addCommand(fetchX509Command(terminal))
-    .addCommand(fetchJwtCommand(terminal));
+    .addCommand(fetchJwtCommand(terminal))
+    .addCommand(fetchWitCommand(terminal));
 }

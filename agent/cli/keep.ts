@@ -8,7 +8,8 @@ import type { Followed } from './follow.ts';
 import { follow } from './follow.ts';
 import { Hook } from './hook.ts';
 import type { Invocation } from './invocation.ts';
-import { SvidFiles } from './svid-files.ts';
+import type { SvidPem } from './svid-files.ts';
+import { SvidFiles, X509_FILES } from './svid-files.ts';
 import type { X509Context, X509Identity } from './x509-identity.ts';
 import { forgetKeys, keyPemOf, readX509Context, serialOf } from './x509-identity.ts';
 
@@ -47,7 +48,7 @@ export async function keepX509(invocation: Invocation<KeepOptions>, patient: boo
 }
 
 /** Writes the default identity's files, and the lists that others are held against. */
-export function writeFiles(files: SvidFiles, { crls, identities: [identity] }: X509Context): void {
+export function writeFiles(files: SvidFiles<SvidPem>, { crls, identities: [identity] }: X509Context): void {
   files.write({
     svid: identity.chain.join(''),
     key: keyPemOf(identity),
@@ -57,7 +58,7 @@ export function writeFiles(files: SvidFiles, { crls, identities: [identity] }: X
 }
 
 class Keeper {
-  readonly files: SvidFiles | undefined;
+  readonly files: SvidFiles<SvidPem> | undefined;
   readonly #invocation: Invocation;
   readonly #hook: Hook | undefined;
   readonly #signal: AbortSignal;
@@ -69,7 +70,7 @@ class Keeper {
 
   constructor(invocation: Invocation<KeepOptions>, signal: AbortSignal, report: Report) {
     const { write, exec } = invocation.options;
-    this.files = write === undefined ? undefined : SvidFiles.open(write);
+    this.files = write === undefined ? undefined : SvidFiles.open(write, X509_FILES);
     this.#hook = exec === undefined ? undefined : new Hook(exec, invocation.terminal);
     this.#invocation = invocation;
     this.#signal = signal;
@@ -168,7 +169,7 @@ async function* updates(client: AgentClient, signal: AbortSignal): AsyncGenerato
 /** What a hook is told: where the files are, and what is in them. */
 function hookVariables(
   { spiffeId, chain: [leaf] }: X509Identity,
-  files: SvidFiles | undefined,
+  files: SvidFiles<SvidPem> | undefined,
   hasLists: boolean,
 ): Record<string, string> {
   return {
@@ -176,10 +177,10 @@ function hookVariables(
     MAYFLY_SERIAL: serialOf(leaf),
     MAYFLY_NOT_AFTER: leaf.validToDate.toISOString(),
     ...(files !== undefined && {
-      MAYFLY_SVID_FILE: files.path('svid'),
-      MAYFLY_KEY_FILE: files.path('key'),
-      MAYFLY_BUNDLE_FILE: files.path('bundle'),
-      ...(hasLists && { MAYFLY_CRL_FILE: files.path('crl') }),
+      MAYFLY_SVID_FILE: files.path('svid.pem'),
+      MAYFLY_KEY_FILE: files.path('key.pem'),
+      MAYFLY_BUNDLE_FILE: files.path('bundle.pem'),
+      ...(hasLists && { MAYFLY_CRL_FILE: files.path('crl.pem') }),
     }),
   };
 }

@@ -52,13 +52,15 @@ async function watchLeases(invocation: Invocation, ask: () => Promise<ListLeases
 
 function leaseLines(leases: readonly Lease[], now: number): string[] {
   if (leases.length === 0) return ['no leases: no living process holds an identity'];
+  // The last column is for the few that have one.
+  const withWit = leases.some(({ wit }) => wit !== '');
   const heads = ['PID', 'PROGRAM', 'SPIFFE ID', 'ENTRY', 'AGE', 'EXPIRES', 'DELIVERED', 'SERIAL'];
   const rows = leases
     .toSorted((a, b) => millisecondsOf(a.createdAt) - millisecondsOf(b.createdAt) || a.pid - b.pid)
-    .map((lease) => leaseRow(lease, now));
+    .map((lease) => [...leaseRow(lease, now), ...(withWit ? [lease.wit === '' ? '-' : lease.wit] : [])]);
   const failures = leases.filter(({ renewalError }) => renewalError !== '');
   return [
-    ...table(heads, rows),
+    ...table(withWit ? [...heads, 'WIT'] : heads, rows),
     ...failures.map(({ pid, spiffeId, renewalError }) => `not renewed: ${spiffeId} of process ${pid}: ${renewalError}`),
   ];
 }

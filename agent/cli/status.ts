@@ -53,7 +53,7 @@ function statusLines(status: GetStatusResponse, now: number): string[] {
       [
         'leases',
         leases &&
-          `${leases.live} live; issued ${leases.x509Issued} X.509, ${leases.jwtIssued} JWT; refused ${leases.refused}`,
+          `${leases.live} live; issued ${leases.x509Issued} X.509, ${leases.jwtIssued} JWT, ${leases.witIssued} WIT; refused ${leases.refused}`,
       ],
       ['ended', leases && counts(leases.ended)],
       ['renewals', leases && leases.failed > 0n ? `${leases.failed} failed` : undefined],

@@ -26,28 +26,46 @@ export interface SvidPem {
   readonly crl?: string;
 }
 
-const FILES = [
-  { name: 'bundle.pem', mode: 0o644, part: 'bundle' },
-  { name: 'crl.pem', mode: 0o644, part: 'crl' },
-  { name: 'key.pem', mode: 0o600, part: 'key' },
-  { name: 'svid.pem', mode: 0o644, part: 'svid' },
-] as const;
-const CURRENT = '..data';
-/** `..mayfly-<pid>-<start time>-<count>`: which process has written it, so that two do not write in turn. */
-const VERSION = /^\.\.mayfly-(\d+)-(\d+)-\d+$/;
+/** Which files a set has. */
+export interface FileSet<C> {
+  /** Tells what belongs to this set from what belongs to another in the same directory. */
+  readonly mark: string;
+  /** `of` says what is in the file; `undefined` where it is to be absent. */
+  readonly files: readonly {
+    readonly name: string;
+    readonly mode: number;
+    readonly of: (content: C) => string | undefined;
+  }[];
+}
+
+export const X509_FILES: FileSet<SvidPem> = {
+  mark: '',
+  files: [
+    { name: 'bundle.pem', mode: 0o644, of: ({ bundle }) => bundle },
+    { name: 'crl.pem', mode: 0o644, of: ({ crl }) => crl },
+    { name: 'key.pem', mode: 0o600, of: ({ key }) => key },
+    { name: 'svid.pem', mode: 0o644, of: ({ svid }) => svid },
+  ],
+};
 
 /**
- * `svid.pem`, `key.pem`, `bundle.pem` and `crl.pem` in a directory, replaced as a set: as in a Kubernetes volume they are links through
- * `..data`, one link to a directory that is never changed once it is linked. Who resolves `..data` once and reads there never sees the
- * key of one rotation with the certificate of another; to open several files by their names takes several looks at the link.
+ * Files in a directory that are replaced as a set: as in a Kubernetes volume they are links through `..data`, one link to a directory
+ * that is never changed once it is linked. Who resolves `..data` once and reads there never sees the key of one rotation with the
+ * certificate of another; to open several files by their names takes several looks at the link.
  */
-export class SvidFiles {
+export class SvidFiles<C> {
   readonly directory: string;
+  readonly #files: FileSet<C>['files'];
+  readonly #current: string;
+  readonly #versions: string;
   readonly #owner = `${process.pid}-${readStartTime(process.pid) ?? 0}`;
   static #written = 0;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, { files, mark }: FileSet<C>) {
     this.directory = directory;
+    this.#files = files;
+    this.#current = `..${mark}data`;
+    this.#versions = `..mayfly-${mark}`;
   }
 
   /**
@@ -57,8 +75,8 @@ export class SvidFiles {
    * @throws MayflyError `PERMISSION_MISSING`; `INVALID_USAGE` when others may write there, files of these names are not ours, or another
    *   process keeps them
    */
-  static open(path: string): SvidFiles {
-    const files = new SvidFiles(resolve(path));
+  static open<C>(path: string, set: FileSet<C>): SvidFiles<C> {
+    const files = new SvidFiles(resolve(path), set);
     files.#attempt(() => {
       mkdirSync(files.directory, { recursive: true, mode: 0o700 });
       files.#assertOurs();
@@ -67,8 +85,8 @@ export class SvidFiles {
   }
 
   /** Where a file of the set is to be found, now and after every rotation. */
-  path(part: keyof SvidPem): string {
-    return join(this.directory, `${part}.pem`);
+  path(name: string): string {
+    return join(this.directory, name);
   }
 
   /**
@@ -76,17 +94,17 @@ export class SvidFiles {
    *
    * @throws MayflyError `DISK_FULL`, `PERMISSION_MISSING`; the last set is then still there, whole
    */
-  write(pem: SvidPem): void {
+  write(content: C): void {
     SvidFiles.#written += 1;
-    const version = `..mayfly-${this.#owner}-${SvidFiles.#written}`;
+    const version = `${this.#versions}${this.#owner}-${SvidFiles.#written}`;
     this.#attempt(() => {
       this.#assertOurs();
       try {
-        this.#fill(join(this.directory, version), pem);
-        this.#link(version, pem);
+        this.#fill(join(this.directory, version), content);
+        this.#link(version, content);
       } catch (error) {
         // Once it is linked it is the set, whatever failed behind that.
-        if (this.#current() !== version) rmSync(join(this.directory, version), { recursive: true, force: true });
+        if (this.#linked() !== version) rmSync(join(this.directory, version), { recursive: true, force: true });
         throw error;
       }
       this.#removeVersions(version);
@@ -97,32 +115,32 @@ export class SvidFiles {
   wipe(): void {
     this.#attempt(() => {
       // Another process may have taken the directory over since.
-      if (this.#current()?.startsWith(`..mayfly-${this.#owner}-`) !== true) return;
-      rmSync(join(this.directory, CURRENT), { force: true });
-      for (const { name } of FILES) rmSync(join(this.directory, name), { force: true });
+      if (this.#linked()?.startsWith(`${this.#versions}${this.#owner}-`) !== true) return;
+      rmSync(join(this.directory, this.#current), { force: true });
+      for (const { name } of this.#files) rmSync(join(this.directory, name), { force: true });
       this.#removeVersions(undefined);
       syncDirectory(this.directory);
     });
   }
 
-  #fill(directory: string, pem: SvidPem): void {
+  #fill(directory: string, content: C): void {
     mkdirSync(directory, { mode: 0o755 });
-    for (const { name, mode, part } of FILES) {
-      const text = pem[part];
+    for (const { name, mode, of } of this.#files) {
+      const text = of(content);
       if (text !== undefined) writeFileSync(join(directory, name), text, { flag: 'wx', mode, flush: true });
     }
     syncDirectory(directory);
   }
 
-  #link(version: string, pem: SvidPem): void {
+  #link(version: string, content: C): void {
     const staged = join(this.directory, `${version}.link`);
     symlinkSync(version, staged);
-    renameSync(staged, join(this.directory, CURRENT));
-    for (const { name, part } of FILES) {
+    renameSync(staged, join(this.directory, this.#current));
+    for (const { name, of } of this.#files) {
       // A name that leads nowhere would be taken for a list that cannot be read.
-      if (pem[part] === undefined) rmSync(join(this.directory, name), { force: true });
+      if (of(content) === undefined) rmSync(join(this.directory, name), { force: true });
       else if (linkIn(this.directory, name) === undefined)
-        symlinkSync(`${CURRENT}/${name}`, join(this.directory, name));
+        symlinkSync(`${this.#current}/${name}`, join(this.directory, name));
     }
     syncDirectory(this.directory);
   }
@@ -130,14 +148,21 @@ export class SvidFiles {
   /** The versions of ended processes too, which were killed before they could. */
   #removeVersions(except: string | undefined): void {
     for (const name of readdirSync(this.directory)) {
-      if (name !== except && VERSION.test(name.replace(/\.link$/, ''))) {
+      if (name !== except && this.#writerOf(name.replace(/\.link$/, '')) !== undefined) {
         rmSync(join(this.directory, name), { recursive: true, force: true });
       }
     }
   }
 
-  #current(): string | undefined {
-    return linkIn(this.directory, CURRENT)?.target;
+  /** `..mayfly-<pid>-<start time>-<count>`: which process has written it, so that two do not write in turn. */
+  #writerOf(version: string): { readonly pid: string; readonly startTime: string } | undefined {
+    if (!version.startsWith(this.#versions)) return undefined;
+    const [, pid, startTime] = /^(\d+)-(\d+)-\d+$/.exec(version.slice(this.#versions.length)) ?? [];
+    return pid === undefined || startTime === undefined ? undefined : { pid, startTime };
+  }
+
+  #linked(): string | undefined {
+    return linkIn(this.directory, this.#current)?.target;
   }
 
   #assertOurs(): void {
@@ -146,18 +171,19 @@ export class SvidFiles {
     if ((mode & 0o022) !== 0 || (uid !== process.geteuid?.() && uid !== 0)) {
       throw this.#unusable(`others may write to it`, `use a directory of your own, or 'chmod go-w ${this.directory}'`);
     }
-    for (const { name } of FILES) {
+    for (const { name } of this.#files) {
       const link = linkIn(this.directory, name);
-      if (link !== undefined && link.target !== `${CURRENT}/${name}`) {
+      if (link !== undefined && link.target !== `${this.#current}/${name}`) {
         throw this.#unusable(`it has a ${name} that this program did not write`, 'remove it, or use another directory');
       }
     }
-    const link = linkIn(this.directory, CURRENT);
+    const link = linkIn(this.directory, this.#current);
     if (link === undefined) return;
-    const [, pid, startTime] = VERSION.exec(link.target ?? '') ?? [];
-    if (pid === undefined) {
-      throw this.#unusable(`it has a ${CURRENT} that this program did not write`, 'use another directory');
+    const writer = this.#writerOf(link.target ?? '');
+    if (writer === undefined) {
+      throw this.#unusable(`it has a ${this.#current} that this program did not write`, 'use another directory');
     }
+    const { pid, startTime } = writer;
     if (`${pid}-${startTime}` !== this.#owner && readStartTime(Number(pid)) === startTime) {
       throw this.#unusable(`process ${pid} keeps an identity there`, 'stop that process, or use another directory');
     }

@@ -1,10 +1,13 @@
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { Command } from 'commander';
+import { WorkloadExtension } from '../gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI } from '../gen/workload_pb.js';
 import { parseAudience } from '../kernel/audience.ts';
 import { isMayflyError, MayflyError, messageOf } from '../kernel/errors.ts';
+import type { AgentClient } from './client.ts';
 import { connectApi } from './client.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
@@ -14,7 +17,14 @@ import type { Terminal } from './terminal.ts';
 
 interface ValidateOptions {
   readonly audience?: string;
+  readonly wit?: true;
   readonly token: string;
+}
+
+/** What the agent says of a token that holds. */
+interface Valid {
+  readonly spiffeId: string;
+  readonly claims?: JsonObject | undefined;
 }
 
 // More than any token that the agent accepts, and little enough to read whatever it is.
@@ -24,27 +34,43 @@ const MAX_BYTES = 64 * 1024;
 export function validateCommand(terminal: Terminal): Command {
   return new Command('validate')
     .description(
-      'Have the agent validate a JWT-SVID. The token is read, never given as an argument: others on the machine see those.',
+      'Have the agent validate a JWT-SVID, or with --wit a WIT-SVID. The token is read, never given as an argument: others on the machine see those.',
     )
-    .option('--audience <audience>', 'whom the token has to be for', optionOf(parseAudience))
+    .option('--audience <audience>', 'whom a JWT-SVID has to be for', optionOf(parseAudience))
+    .option('--wit', 'it is a WIT-SVID, which is for nobody in particular')
     .option('--token <file>', 'where the token is; - is the standard input', '-')
     .action((_options: unknown, command: Command) => validate(invocationOf<ValidateOptions>(command, terminal)));
 }
 
 async function validate(invocation: Invocation<ValidateOptions>): Promise<void> {
   const { options, output } = invocation;
-  const { audience } = options;
-  if (audience === undefined) throw new MayflyError('INVALID_USAGE', 'whom must the token be for? give --audience');
+  const ask = questionOf(options);
   const svid = await readToken(invocation);
   using client = connectApi(invocation);
-  const method = SpiffeWorkloadAPI.method.validateJWTSVID;
-  const { spiffeId, claims } = await client.unary(method, { audience, svid }).catch((error: unknown) => {
+  const { spiffeId, claims = {} } = await ask(client, svid).catch((error: unknown) => {
     throw isMayflyError(error, 'INVALID_REQUEST') ? notValid(error) : error;
   });
-  output.result({ spiffe_id: spiffeId, claims: claims ?? {} }, () => [
+  output.result({ spiffe_id: spiffeId, claims }, () => [
     spiffeId,
-    ...fields(Object.entries(claims ?? {}).map(([name, value]) => [name, claimText(name, value)] as const)),
+    ...fields(Object.entries(claims).map(([name, value]) => [name, claimText(name, value)] as const)),
   ]);
+  if (options.wit === true) {
+    output.notice(
+      'whoever presents it must prove in each request that the key in cnf is theirs: the token alone proves nothing',
+    );
+  }
+}
+
+/** @throws MayflyError `INVALID_USAGE` */
+function questionOf({ audience, wit }: ValidateOptions): (client: AgentClient, svid: string) => Promise<Valid> {
+  if (wit === true) {
+    if (audience !== undefined) {
+      throw new MayflyError('INVALID_USAGE', 'a WIT-SVID is for no audience; give --wit or --audience');
+    }
+    return (client, svid) => client.unary(WorkloadExtension.method.validateWITSVID, { svid });
+  }
+  if (audience === undefined) throw new MayflyError('INVALID_USAGE', 'whom must the token be for? give --audience');
+  return (client, svid) => client.unary(SpiffeWorkloadAPI.method.validateJWTSVID, { audience, svid });
 }
 
 function notValid(error: MayflyError): MayflyError {

@@ -22,8 +22,9 @@ export function witProfile(leases: Leases): WitProfile {
         if (update.svids.some(({ svid }) => svid.privateKey.destroyed)) continue;
         if (!changed(witDigest(update))) continue;
         yield witMessage(update);
-        workload.delivered(update.svids);
-        subscriber.tell({ svids: update.svids.map(({ svid }) => svid.jti), lists: 0 });
+        const svids = update.svids.map(({ svid }) => svid);
+        workload.delivered(svids);
+        subscriber.tell({ svids: svids.map(({ jti }) => jti), lists: 0 });
       }
     },
 

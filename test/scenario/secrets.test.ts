@@ -41,6 +41,18 @@ describe.skipIf(!isRoot)('the agent’s memory (needs root, to look into it)', (
     expect(copiesIn(daemon.pid, key)).toBe(0);
   });
 
+  test('holds one copy of a WIT-SVID’s key, as the text that it is sent as; none of it in numbers, and none of a dead one’s', async () => {
+    await using workload = new WorkloadClient(home.socket);
+    const { secret } = await workload.tell('wit', 'wit');
+    const [text, number] = [Buffer.from(secret), Buffer.from(secret, 'base64url')];
+    expect([text, number].map((each) => copiesIn(daemon.pid, each))).toEqual([1, 0]);
+    await workload.tell('wit other', 'wit');
+    expect(copiesIn(daemon.pid, text)).toBe(1);
+    workload.kill();
+    await leasesGone(daemon);
+    expect([text, number].map((each) => copiesIn(daemon.pid, each))).toEqual([0, 0]);
+  });
+
   test('holds none of a key that was replaced', async () => {
     await using workload = new WorkloadClient(home.socket);
     const { serial } = await workload.x509();

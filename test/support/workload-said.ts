@@ -29,12 +29,24 @@ export interface SaidBundles {
   readonly at: number;
 }
 
+/** An update of `FetchWITSVID`. */
+export interface SaidWit {
+  readonly event: 'wit';
+  readonly stream: number;
+  readonly ids: readonly string[];
+  readonly token: string;
+  readonly jti: string;
+  /** The private number of the key that the token confirms, base64url. */
+  readonly secret: string;
+}
+
 /** What a workload process says, a JSON object a line. */
 export type Said =
   | SaidX509
   | SaidBundles
   /** A response of SDS. */
   | { readonly event: 'secrets'; readonly count: number }
+  | SaidWit
   | { readonly event: 'validated'; readonly id: string }
   /** The number that the newest private key is, in hexadecimal. */
   | { readonly event: 'key'; readonly scalar: string }

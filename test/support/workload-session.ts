@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { connect as connectTls, createServer, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import type {
   DescMessage,
   DescMethod,
@@ -15,9 +16,10 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { certificatesIn } from '../../agent/cli/x509-identity.ts';
 import { SecretDiscoveryService } from '../../agent/gen/envoy/service/secret/v3/sds_pb.js';
-import { SpiffeWorkloadAPI, type X509SVIDResponse } from '../../agent/gen/workload_pb.js';
+import { WorkloadExtension } from '../../agent/gen/workload_extension_pb.js';
+import { SpiffeWorkloadAPI, type WITSVIDResponse, type X509SVIDResponse } from '../../agent/gen/workload_pb.js';
 import { readCrls } from './crl-reader.ts';
-import type { Said } from './workload-said.ts';
+import type { Said, SaidWit } from './workload-said.ts';
 
 interface Material {
   readonly cert: string;
@@ -53,6 +55,10 @@ export class WorkloadSession {
         }));
       case 'secrets':
         return this.#secrets(args[0], args[1]);
+      case 'wit':
+        return this.#follow('wit', METHODS.fetchWITSVID, args[0], describeWit);
+      case 'validate-wit':
+        return this.#validateWit(args[0] ?? '');
       case 'jwt':
         return this.#token(args[0] ?? '', args[1]);
       case 'validate':
@@ -78,7 +84,7 @@ export class WorkloadSession {
   }
 
   #follow<O extends DescMessage>(
-    event: 'x509' | 'bundles',
+    event: 'x509' | 'bundles' | 'wit',
     method: DescMethodServerStreaming<DescMessage, O>,
     connection: string | undefined,
     describe: (response: MessageShape<O>) => object,
@@ -170,6 +176,15 @@ export class WorkloadSession {
   async #validate(svid: string, audience: string): Promise<void> {
     this.#say(
       await this.#ask(METHODS.validateJWTSVID, { svid, audience }, undefined, ({ spiffeId }) => ({
+        event: 'validated',
+        id: spiffeId,
+      })),
+    );
+  }
+
+  async #validateWit(svid: string): Promise<void> {
+    this.#say(
+      await this.#ask(WorkloadExtension.method.validateWITSVID, { svid }, undefined, ({ spiffeId }) => ({
         event: 'validated',
         id: spiffeId,
       })),
@@ -290,6 +305,16 @@ export class WorkloadSession {
     }
     return client;
   }
+}
+
+/** What the token says of the key has to be so of the key that came with it. */
+function describeWit({ svids }: WITSVIDResponse): Omit<SaidWit, 'event' | 'stream'> {
+  const [first] = svids;
+  if (first === undefined) throw new Error('an update without an identity');
+  const claims = JSON.parse(Buffer.from(first.witSvid.split('.')[1] ?? '', 'base64url').toString());
+  const { d, ...confirmed } = JSON.parse(first.witSvidKey);
+  if (!isDeepStrictEqual(claims.cnf, { jwk: confirmed })) throw new Error('a key that the token does not confirm');
+  return { ids: svids.map(({ spiffeId }) => spiffeId), token: first.witSvid, jti: claims.jti, secret: d };
 }
 
 function header(): Metadata {

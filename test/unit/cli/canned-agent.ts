@@ -15,7 +15,12 @@ import type {
 } from '../../../agent/gen/admin_pb.js';
 import { Admin } from '../../../agent/gen/admin_pb.js';
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../../agent/gen/health_pb.js';
-import type { JWTSVIDResponseSchema, X509SVIDResponseSchema } from '../../../agent/gen/workload_pb.js';
+import { WorkloadExtension } from '../../../agent/gen/workload_extension_pb.js';
+import type {
+  JWTSVIDResponseSchema,
+  WITSVIDResponseSchema,
+  X509SVIDResponseSchema,
+} from '../../../agent/gen/workload_pb.js';
 import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import { MayflyError } from '../../../agent/kernel/errors.ts';
@@ -27,11 +32,14 @@ import { publicJwkOf } from '../../../agent/svid/jwk.ts';
 import { JwtSigner } from '../../../agent/svid/jwt-signer.ts';
 import { generateLeafKey } from '../../../agent/svid/leaf-key.ts';
 import { generateSigningKey } from '../../../agent/svid/signing-key.ts';
+import { generateWitKey } from '../../../agent/svid/wit-key.ts';
+import { WitSigner } from '../../../agent/svid/wit-signer.ts';
 import { LeafSigner } from '../../../agent/svid/x509.ts';
 import { leafTerms, makeChain } from '../../support/issuer.ts';
 import { MemoryLog } from '../../support/memory-log.ts';
 
 export type X509Update = MessageInitShape<typeof X509SVIDResponseSchema>;
+export type WitUpdate = MessageInitShape<typeof WITSVIDResponseSchema>;
 
 /** A request of an operator that changes or watches something. */
 export type OperatorRequest = MessageShape<
@@ -42,6 +50,7 @@ const chain = makeChain('ec-p256');
 const leafSigner = new LeafSigner(chain.issuer);
 const jwtKey = generateSigningKey('ec-p256');
 const jwtSigner = new JwtSigner(jwtKey, 'key-1');
+const witSigner = new WitSigner(jwtKey, 'key-2');
 export const FOREIGN_ROOT = makeChain('ec-p256').root;
 
 /** A new certificate with a new key, as the agent would send it. */
@@ -69,9 +78,20 @@ export function newToken(audiences: readonly string[], now = Date.now()): string
   });
 }
 
+/** A WIT-SVID for an hour from now with a new key, as the agent would send it. */
+export async function newWit(more: { jti?: string; hint?: string; id?: string } = {}) {
+  const { hint = '', id = 'spiffe://example.org/payments', jti = 'wit-1' } = more;
+  const { confirmation, privateKey } = await generateWitKey('ec-p256');
+  const now = Date.now();
+  const terms = { id: parseSpiffeId(id), confirmation, issuedAt: now, expiresAt: now + 3_600_000, jti };
+  return { spiffeId: id, hint, witSvid: witSigner.sign(terms), witSvidKey: privateKey.reveal().toString() };
+}
+
 /** An agent that says what a test has put into it, on a real socket through the real gRPC server. */
 export class CannedAgent implements AsyncDisposable {
   readonly x509 = new Latest<X509Update>();
+  /** WIT-SVIDs are not offered until there are some. */
+  readonly wit = new Latest<WitUpdate>();
   serving = true;
   /** Thrown at every call of the Workload API. */
   refusal: MayflyError | undefined;
@@ -104,6 +124,7 @@ export class CannedAgent implements AsyncDisposable {
     this.#ownsDirectory = directory === undefined;
     this.directory = directory ?? mkdtempSync(join(tmpdir(), 'mayfly-cli-'));
     this.#grpc.add(SpiffeWorkloadAPI, workloadApi(this));
+    this.#grpc.add(WorkloadExtension, workloadExtension(this));
     this.#grpc.add(Admin, { ...this.#admin(), ...admin });
     this.#grpc.add(Health, this.#health());
     this.#listeners = [this.#listen(), this.#listen()];
@@ -227,13 +248,28 @@ function workloadApi(agent: CannedAgent): Handlers<typeof SpiffeWorkloadAPI, str
         claims: { sub: 'spiffe://example.org/payments', aud: [audience], exp: 1_767_225_600, evil: '\u001b[31mred' },
       };
     },
-    // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
-    async *fetchWITSVID() {
-      throw new MayflyError('NOT_OFFERED', 'off');
+    async *fetchWITSVID(_request, { metadata, signal }) {
+      seen(metadata.get('workload.spiffe.io'));
+      if (agent.wit.version === 0) throw new MayflyError('NOT_OFFERED', 'the WIT-SVID profile is switched off');
+      yield* agent.wit.follow(signal);
     },
-    // oxlint-disable-next-line require-yield -- it refuses; its kind is the service's
-    async *fetchWITBundles() {
-      throw new MayflyError('NOT_OFFERED', 'off');
+    async *fetchWITBundles(_request, { metadata, signal }) {
+      seen(metadata.get('workload.spiffe.io'));
+      if (agent.wit.version === 0) throw new MayflyError('NOT_OFFERED', 'the WIT-SVID profile is switched off');
+      const jwks = { keys: [{ ...publicJwkOf(jwtKey.privateKey), kid: 'key-2', use: 'wit-svid' }] };
+      yield { bundles: { 'spiffe://example.org': JSON.stringify(jwks) } };
+      await aborted(signal);
+    },
+  };
+}
+
+function workloadExtension(agent: CannedAgent): Handlers<typeof WorkloadExtension, string> {
+  return {
+    validateWITSVID({ svid }, { metadata }) {
+      agent.headers.push(metadata.get('workload.spiffe.io'));
+      if (svid !== 'good.to.ken') throw new MayflyError('TOKEN_INVALID', 'token has no cnf');
+      const claims = { sub: 'spiffe://example.org/payments', exp: 1_767_225_600, cnf: { jwk: { alg: 'ES256' } } };
+      return { spiffeId: 'spiffe://example.org/payments', claims, confirmationKey: '{"alg":"ES256"}' };
     },
   };
 }

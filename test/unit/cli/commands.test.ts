@@ -276,7 +276,7 @@ describe('bundle show', () => {
     if (bundles['jwt']) {
       expect(bundles['jwt']['spiffe://example.org']).toMatchObject({ keys: [{ kid: 'key-1', kty: 'EC' }] });
     }
-    expect(agent.headers).toHaveLength(options.length === 1 ? 1 : 2);
+    expect(agent.headers).toHaveLength(options.length === 0 ? 3 : options.length);
   });
 });
 
@@ -429,6 +429,13 @@ describe('the admin socket’s commands', () => {
         '',
       ].join('\n'),
     );
+    const withWit = () => ({ leases: [...listLeases().leases, { pid: 43, wit: 'aa', witRotations: 1 }] });
+    const [heads, ...rows] = (await against({ listLeases: withWit }, ['leases'])).stdout.split('\n');
+    expect(heads).toMatch(/SERIAL {2}WIT$/);
+    expect(rows.slice(0, 2).map((row) => row.split(/ +/).slice(-2))).toEqual([
+      ['4d01', '-'],
+      ['-', 'aa'],
+    ]);
     expect(jsonOf((await against({ listLeases }, ['leases', '--json'])).stdout)).toMatchObject({
       leases: [{ pid: 42, serial: '4d01' }],
     });
@@ -499,7 +506,7 @@ describe('the admin socket’s commands', () => {
       authority: { type: 'local', keys: [{ use: 'root', id: 'ab', state: 'active' }] },
       sources: [{ name: 'entries', generation: 2n, count: 5, error: 'a.yaml:1:1: bad', loadedAt: at, failedAt: at }],
       attestors: [{ name: 'unix', attested: 9n, failed: 1n, lastMs: 0.25, shortcomings: ['reads no paths'] }],
-      leases: { live: 1, x509Issued: 7n, jwtIssued: 8n, refused: 2n, failed: 1n, ended: { exited: 6n } },
+      leases: { live: 1, x509Issued: 7n, jwtIssued: 8n, witIssued: 9n, refused: 2n, failed: 1n, ended: { exited: 6n } },
       resources: { residentBytes: 104_857_600n, descriptors: 30, alarms: 4 },
     });
     const { code, stdout } = await against({ getStatus }, ['status']);
@@ -513,7 +520,7 @@ describe('the admin socket’s commands', () => {
         '  callers        2 connections of 1 processes, 3 streams, proven by pidfd',
         '  refused        4 over-limit',
         '  watch          looks (another network namespace), looking takes 1.3 % of the time, messages lost 2 times and made good',
-        '  leases         1 live; issued 7 X.509, 8 JWT; refused 2',
+        '  leases         1 live; issued 7 X.509, 8 JWT, 9 WIT; refused 2',
         '  ended          6 exited',
         '  renewals       1 failed',
         '  sds            2 streams and 1 delta streams; 9 responses accepted, 1 REJECTED',

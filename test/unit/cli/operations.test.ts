@@ -267,6 +267,24 @@ describe('drill', () => {
     expect(agent.asked.at(-1)).toMatchObject({ revoke: false, waitMs: 5000 });
   });
 
+  test('prints the ids of WIT-SVIDs beside serials', async () => {
+    agent.drill = {
+      leases: [
+        { pid: 42, spiffeId: PAYMENTS, oldSerial: '4d01', newSerial: '4d02', issuedMs: 1 },
+        { pid: 42, spiffeId: PAYMENTS, oldJti: 'aa', newJti: 'bb', issuedMs: 1 },
+        { pid: 43, spiffeId: PAYMENTS, oldJti: 'cc' },
+      ],
+      subscribers: [{ pid: 42, method: 'FetchWITSVID', what: 'wit-svid', told: true, ms: 1 }],
+    };
+    const { stdout } = await mayfly(['drill', '--entry', 'e']);
+    expect(stdout.split('\n').slice(1, 4)).toEqual([
+      '42   spiffe://example.org/payments  4d01        4d02            1.0 ms',
+      '42   spiffe://example.org/payments  WIT aa      WIT bb          1.0 ms',
+      '43   spiffe://example.org/payments  WIT cc      none asked for  -',
+    ]);
+    expect(stdout).toContain('42   FetchWITSVID  wit-svid  1.0 ms');
+  });
+
   test('is done when all were told, and when nobody had to be', async () => {
     const leases = [{ pid: 42, spiffeId: PAYMENTS, oldSerial: '4d01', newSerial: '4d02' }];
     agent.drill = {

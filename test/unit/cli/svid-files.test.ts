@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SvidFiles } from '../../../agent/cli/svid-files.ts';
+import { SvidFiles, X509_FILES } from '../../../agent/cli/svid-files.ts';
 import { isMayflyError } from '../../../agent/kernel/errors.ts';
 import { readStartTime } from '../../../agent/peer/system/proc.ts';
 
@@ -55,17 +55,17 @@ function refusal(run: () => unknown): string {
 
 describe('a written set', () => {
   test('is at three stable paths, the key for its owner alone, in a directory made for it', () => {
-    const files = SvidFiles.open(directory);
+    const files = SvidFiles.open(directory, X509_FILES);
     files.write(set(1));
     expect(readSet()).toEqual(set(1));
     expect(statSync(directory).mode & 0o777).toBe(0o700);
-    expect(statSync(files.path('key')).mode & 0o777).toBe(0o600);
-    expect(statSync(files.path('svid')).mode & 0o777).toBe(0o644);
-    expect(files.path('bundle')).toBe(join(directory, 'bundle.pem'));
+    expect(statSync(files.path('key.pem')).mode & 0o777).toBe(0o600);
+    expect(statSync(files.path('svid.pem')).mode & 0o777).toBe(0o644);
+    expect(files.path('bundle.pem')).toBe(join(directory, 'bundle.pem'));
   });
 
   test('replaces the last one, of which nothing is left', () => {
-    const files = SvidFiles.open(directory);
+    const files = SvidFiles.open(directory, X509_FILES);
     for (const n of [1, 2, 3]) files.write(set(n));
     expect(readSet()).toEqual(set(3));
     expect(readdirSync(directory).toSorted()).toEqual([
@@ -78,7 +78,7 @@ describe('a written set', () => {
   });
 
   test('is wiped whole, and can be written again', () => {
-    const files = SvidFiles.open(directory);
+    const files = SvidFiles.open(directory, X509_FILES);
     files.wipe();
     files.write(set(1));
     files.wipe();
@@ -91,14 +91,14 @@ describe('a written set', () => {
   test('leaves the other files of the directory alone', () => {
     mkdirSync(directory, { mode: 0o755 });
     writeFileSync(join(directory, 'other.pem'), 'other');
-    const files = SvidFiles.open(directory);
+    const files = SvidFiles.open(directory, X509_FILES);
     files.write(set(1));
     files.wipe();
     expect(readdirSync(directory)).toEqual(['other.pem']);
   });
 
   test('is not changed when the next one cannot be written', () => {
-    const files = SvidFiles.open(directory);
+    const files = SvidFiles.open(directory, X509_FILES);
     files.write(set(1));
     expect(() => files.write({ ...set(2), svid: 7 as unknown as string })).toThrow(TypeError);
     expect(readSet()).toEqual(set(1));
@@ -132,7 +132,7 @@ const READER = `
   look();`;
 
 test('a reader never sees the key of one rotation with the certificate of another', async () => {
-  const files = SvidFiles.open(directory);
+  const files = SvidFiles.open(directory, X509_FILES);
   files.write(set(0));
   const reader = spawn(process.execPath, ['-e', READER, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
   const said: string[] = [];
@@ -156,7 +156,7 @@ describe('a directory is refused', () => {
   test.each(['svid.pem', 'key.pem', 'bundle.pem'])('that has a %s of somebody else, which stays', (name) => {
     mkdirSync(directory, { mode: 0o700 });
     writeFileSync(join(directory, name), 'foreign');
-    expect(refusal(() => SvidFiles.open(directory))).toBe(
+    expect(refusal(() => SvidFiles.open(directory, X509_FILES))).toBe(
       `${directory} cannot hold the identity, it has a ${name} that this program did not write: remove it, or use another directory`,
     );
     expect(readFileSync(join(directory, name), 'utf8')).toBe('foreign');
@@ -166,13 +166,17 @@ describe('a directory is refused', () => {
   test('that is a Kubernetes volume', () => {
     mkdirSync(join(directory, '..2026_01_01'), { recursive: true, mode: 0o700 });
     symlinkSync('..2026_01_01', join(directory, '..data'));
-    expect(refusal(() => SvidFiles.open(directory))).toContain('it has a ..data that this program did not write');
+    expect(refusal(() => SvidFiles.open(directory, X509_FILES))).toContain(
+      'it has a ..data that this program did not write',
+    );
   });
 
   test.each([0o770, 0o702, 0o1777])('whose mode is %o: others could swap the key', (mode) => {
     mkdirSync(directory);
     chmodSync(directory, mode);
-    expect(refusal(() => SvidFiles.open(directory))).toContain('others may write to it: use a directory of your own');
+    expect(refusal(() => SvidFiles.open(directory, X509_FILES))).toContain(
+      'others may write to it: use a directory of your own',
+    );
   });
 
   test('that another living process keeps; not once it has ended', async () => {
@@ -183,10 +187,12 @@ describe('a directory is refused', () => {
       mkdirSync(join(directory, version), { recursive: true, mode: 0o700 });
       symlinkSync(version, join(directory, '..data'));
       for (const name of ['svid.pem', 'key.pem', 'bundle.pem']) symlinkSync(`..data/${name}`, join(directory, name));
-      expect(refusal(() => SvidFiles.open(directory))).toContain(`process ${keeper.pid} keeps an identity there`);
+      expect(refusal(() => SvidFiles.open(directory, X509_FILES))).toContain(
+        `process ${keeper.pid} keeps an identity there`,
+      );
       keeper.kill();
       await once(keeper, 'exit');
-      SvidFiles.open(directory).write(set(1));
+      SvidFiles.open(directory, X509_FILES).write(set(1));
       expect(readSet()).toEqual(set(1));
       expect(existsSync(join(directory, version))).toBe(false);
     } finally {
@@ -196,7 +202,7 @@ describe('a directory is refused', () => {
 
   test('that is a file', () => {
     writeFileSync(directory, '');
-    expect(() => SvidFiles.open(directory)).toThrow(
+    expect(() => SvidFiles.open(directory, X509_FILES)).toThrow(
       expect.objectContaining({
         code: 'PERMISSION_MISSING',
         message: expect.stringContaining('use another directory'),
@@ -206,7 +212,7 @@ describe('a directory is refused', () => {
 });
 
 test('what another process has put in place since is not wiped', () => {
-  const files = SvidFiles.open(directory);
+  const files = SvidFiles.open(directory, X509_FILES);
   files.write(set(1));
   rmSync(join(directory, '..data'));
   mkdirSync(join(directory, '..mayfly-1-1-1'));
@@ -221,7 +227,7 @@ test.runIf(process.getuid?.() === 0 && spawnSync('mount', ['--version']).status 
     mkdirSync(directory, { mode: 0o700 });
     if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'none', directory]).status !== 0) return;
     try {
-      const files = SvidFiles.open(directory);
+      const files = SvidFiles.open(directory, X509_FILES);
       files.write(set(1));
       expect(() => files.write({ ...set(2), bundle: 'x'.repeat(256 * 1024) })).toThrow(
         expect.objectContaining({ code: 'DISK_FULL' }),
