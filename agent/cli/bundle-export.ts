@@ -82,11 +82,11 @@ function write({ bundle, trustDomain }: WatchBundleResponse, file: BundleFile): 
 
 function report(
   { output }: Invocation,
-  { jwtAuthorities, refreshHint, sequence, trustDomain, x509Authorities }: TrustBundle,
+  { jwtAuthorities, refreshHint, sequence, trustDomain, witAuthorities, x509Authorities }: TrustBundle,
   { path }: BundleFile,
 ): void {
   const value = { trust_domain: trustDomain, spiffe_sequence: sequence, spiffe_refresh_hint: refreshHint, file: path };
   output.result(value, () => [
-    `${trustDomain}, sequence ${sequence}, X.509 roots ${x509Authorities.length}, JWT keys ${jwtAuthorities.length}: written to ${path}`,
+    `${trustDomain}, sequence ${sequence}, X.509 roots ${x509Authorities.length}, JWT keys ${jwtAuthorities.length}, WIT keys ${witAuthorities.length}: written to ${path}`,
   ]);
 }

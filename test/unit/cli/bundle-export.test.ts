@@ -50,7 +50,7 @@ test('--write replaces a file whole, and leaves nothing else', async () => {
   const before = readdirSync(agent.directory);
   expect(await exported('--write', 'example.org.json')).toEqual({
     code: 0,
-    stdout: `example.org, sequence 4, X.509 roots 1, JWT keys 1: written to ${file}\n`,
+    stdout: `example.org, sequence 4, X.509 roots 1, JWT keys 1, WIT keys 0: written to ${file}\n`,
     stderr: '',
   });
   expect(parseBundle(trustDomain, readFileSync(file, 'utf8'))).toMatchObject({ sequence: 4, refreshHint: 60 });

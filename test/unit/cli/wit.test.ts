@@ -161,25 +161,25 @@ describe('fetch wit', () => {
   });
 });
 
-describe('bundles', () => {
+describe('bundle show', () => {
   test('shows WIT keys beside the others', async () => {
     agent.wit.set({ svids: [await newWit()] });
-    const { code, stdout } = await mayfly(['bundles']);
+    const { code, stdout } = await mayfly(['bundle', 'show']);
     expect(code).toBe(0);
     expect(stdout.split('\n').slice(2, 4)).toEqual(['  JWT    key-1, EC P-256', '  WIT    key-2, EC P-256']);
-    const wit = await mayfly(['bundles', '--wit', '--json']);
+    const wit = await mayfly(['bundle', 'show', '--wit', '--json']);
     expect(jsonOf(wit.stdout)).toEqual({
       wit: { 'spiffe://example.org': { keys: [expect.objectContaining({ kid: 'key-2', use: 'wit-svid' })] } },
     });
-    const two = await mayfly(['bundles', '--wit', '--jwt', '--json']);
+    const two = await mayfly(['bundle', 'show', '--wit', '--jwt', '--json']);
     expect(Object.keys(jsonOf(two.stdout) as object)).toEqual(['jwt', 'wit']);
   });
 
   test('are shown without WIT keys by an agent that has none, unless those were asked for', async () => {
-    const all = await mayfly(['bundles']);
+    const all = await mayfly(['bundle', 'show']);
     expect([all.code, all.stderr]).toEqual([0, '']);
     expect(all.stdout).not.toContain('WIT');
-    const wit = await mayfly(['bundles', '--wit']);
+    const wit = await mayfly(['bundle', 'show', '--wit']);
     expect([wit.code, wit.stdout]).toEqual([1, '']);
     expect(wit.stderr).toContain('does not offer this: the WIT-SVID profile is switched off');
   });
