@@ -98,7 +98,7 @@ describe('a WIT-SVID', () => {
     // It went with the process that fetched it.
     await leasesGone(daemon);
     expect(await verdict(home, token)).toMatchObject({ details: REVOKED });
-    const { stdout } = await api('bundles', '--wit');
+    const { stdout } = await api('bundle', 'show', '--wit');
     expect(stdout).toMatch(/^spiffe:\/\/example\.org\n {2}WIT {4}[\w-]{43}, EC P-256\n$/);
   });
 
