@@ -62,7 +62,7 @@ export class Delta implements Protocol<DeltaDiscoveryRequest> {
 
   next(from: Holdable): Response | undefined {
     this.#owing = false;
-    const { resources, missing } = this.subscription.find(from, this.#proxy.validator);
+    const { resources, missing } = this.subscription.find(from, this.#proxy.validator, (name) => this.#known.has(name));
     const never = missing.filter((name) => !this.#known.has(name) && !this.#gone.has(name));
     if (never.length > 0) throw notAuthorized(never);
     const changed = resources.filter(({ name, version }) => this.#known.get(name) !== version);

@@ -16,6 +16,7 @@ import type { TrustBundle } from '../../svid/trust-bundle.ts';
 import { once } from '../once.ts';
 import type { Part } from '../wire-format.ts';
 import { bytesPart, field } from '../wire-format.ts';
+import { bundleOfNobody } from './nobody.ts';
 import type { Asked } from './resource-name.ts';
 
 /** What a caller may have at a moment. */
@@ -64,6 +65,15 @@ export function secretFor(asked: Asked, from: Holdable, validator: Validator): R
   }
   const { bundles, lists } = from;
   return bundles && validationSecret(asked, bundles, lists, validator);
+}
+
+/**
+ * What takes the place of a secret that a proxy has had and may have no longer: a bundle that vouches for nobody. There is nothing of
+ * the kind for a certificate, which the lists and its expiry end.
+ */
+export function secretInPlaceOf(asked: Asked, validator: Validator): Resource | undefined {
+  if (asked.kind !== 'bundle' || asked.trustDomain === undefined) return undefined;
+  return validationContext(asked.name, [bundleOfNobody(asked.trustDomain)], undefined, validator);
 }
 
 /** Everything that the caller may have, under the name that each has by itself. */
@@ -151,10 +161,10 @@ function trustedBy(asked: Exclude<Asked, { kind: 'svid' }>, { own, federated }: 
 function validationContext(
   name: string,
   trusted: readonly TrustBundle[],
-  listed: { readonly own: TrustBundle; readonly lists: PublishedLists },
+  listed: { readonly own: TrustBundle; readonly lists: PublishedLists } | undefined,
   validator: Validator,
 ): Resource {
-  const crls = (bundle: TrustBundle) => (bundle.trustDomain === listed.own.trustDomain ? crlPem(listed.lists) : '');
+  const crls = (bundle: TrustBundle) => (bundle.trustDomain === listed?.own.trustDomain ? crlPem(listed.lists) : '');
   if (validator === 'spiffe') {
     const trustDomains = trusted.map((bundle) => ({
       name: bundle.trustDomain,

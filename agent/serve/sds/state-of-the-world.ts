@@ -22,6 +22,8 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
   /** Of the newest response. */
   #nonce = 0;
   #version: string | undefined;
+  /** The names of which the client has had a secret. */
+  #had: ReadonlySet<string> = new Set();
 
   constructor(proxy: Proxy) {
     this.#proxy = proxy;
@@ -34,7 +36,7 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
 
   receive(request: DiscoveryRequest): void {
     this.#proxy.heard(request);
-    const { errorDetail, resourceNames, responseNonce } = request;
+    const { errorDetail, resourceNames, responseNonce, versionInfo } = request;
     if (this.#nonce > 0) {
       // It crossed with a newer response, which the client answers too, and then says again what it wants.
       if (responseNonce !== String(this.#nonce)) return;
@@ -47,11 +49,13 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
     } else if (resourceNames.length > 0 || !this.subscription.isEverything) {
       this.#owing = this.subscription.replace(resourceNames) || this.#owing || !this.#started;
     }
+    // It has had what it names from another stream.
+    if (!this.#started && versionInfo !== '') this.#had = new Set(resourceNames);
     this.#started = true;
   }
 
   next(from: Holdable): Response | undefined {
-    const { resources, missing } = this.subscription.find(from, this.#proxy.validator);
+    const { resources, missing } = this.subscription.find(from, this.#proxy.validator, (name) => this.#had.has(name));
     if (missing.length > 0) throw notAuthorized(missing);
     if (resources.length === 0) {
       // There is no response that says nothing: what is not named stays with the client.
@@ -63,6 +67,7 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
     this.#owing = false;
     this.#version = version;
     this.#nonce += 1;
+    this.#had = new Set(resources.map(({ name }) => name));
     return response(resources, version, String(this.#nonce));
   }
 }

@@ -2,7 +2,7 @@ import { MayflyError } from '../../kernel/errors.ts';
 import type { Asked, SecretNames } from './resource-name.ts';
 import { notAuthorized, parseSecretName } from './resource-name.ts';
 import type { Holdable, Resource, Validator } from './secrets.ts';
-import { allSecrets, secretFor } from './secrets.ts';
+import { allSecrets, secretFor, secretInPlaceOf } from './secrets.ts';
 
 /** What is there of what a stream asks for. */
 export interface Found {
@@ -96,12 +96,15 @@ export class Subscription {
     return !same;
   }
 
-  /** @throws MayflyError as `secretFor` */
-  find(from: Holdable, validator: Validator): Found {
+  /**
+   * @param had whether the client has had the secret of a name
+   * @throws MayflyError as `secretFor`
+   */
+  find(from: Holdable, validator: Validator, had: (name: string) => boolean): Found {
     const missing: string[] = [];
     const found = new Map<string, Resource>();
     for (const [name, asked] of this.#asked) {
-      const resource = secretFor(asked, from, validator);
+      const resource = secretFor(asked, from, validator) ?? (had(name) ? secretInPlaceOf(asked, validator) : undefined);
       if (resource === undefined) missing.push(name);
       else found.set(name, resource);
     }

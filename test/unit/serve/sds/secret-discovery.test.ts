@@ -67,6 +67,8 @@ const secretsOf = ({ resources }: { resources: readonly Any[] }) => resources.ma
 const deltaSecretsOf = ({ resources }: DeltaDiscoveryResponse) => resources.map(({ resource }) => readSecret(resource));
 const serialIn = (secrets: readonly ReadSecret[]) =>
   secrets.flatMap((secret) => (secret.kind === 'certificate' ? secret.serial : []));
+const rootsIn = (response: { resources: readonly Any[] }) =>
+  secretsOf(response).flatMap((secret) => (secret.kind === 'spiffe' ? (secret.domains['other.org']?.roots ?? []) : []));
 const summary = (secrets: readonly ReadSecret[]) => secrets.map(({ kind, name }) => `${name} ${kind}`);
 
 /** All that was told before this has come by now: it is delivered before the answer to this. */
@@ -305,6 +307,26 @@ describe('a stream of the state of the world', () => {
     expect(serials.length).toBeGreaterThanOrEqual(3);
   });
 
+  it('is given a bundle of nobody in place of one that is withdrawn, and that one again when it is back', async () => {
+    world.federated.set(new Map([[other, foreign]]));
+    const open = asking(['spiffe://other.org']);
+    const first = await open.at(1);
+    world.federated.set(new Map());
+    const second = await open.at(2);
+    expect(rootsIn(second)).toHaveLength(1);
+    expect(rootsIn(second)).not.toEqual(rootsIn(first));
+    world.federated.set(new Map([[other, foreign]]));
+    expect(rootsIn(await open.at(3))).toEqual(rootsIn(first));
+
+    world.federated.set(new Map());
+    await open.at(4);
+    // It was withdrawn while the agent was away.
+    const back = asking(['spiffe://other.org'], { versionInfo: first.versionInfo });
+    expect(rootsIn(await back.at(1))).toEqual(rootsIn(second));
+    // Who has had nothing is told that there is nothing.
+    expect(await asking(['spiffe://other.org']).ended).toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
   it('ends with what it asked for when the identity is withdrawn', async () => {
     world.replaceEntries([ownEntry('web'), ownEntry('second')]);
     const open = asking([WEB]);
@@ -378,6 +400,27 @@ describe('a delta stream', () => {
     world.federated.set(new Map([[other, foreign]]));
     await quiet();
     expect(open.received).toHaveLength(3);
+  });
+
+  it('is given a bundle of nobody in place of one that is withdrawn, and that one again when it is back', async () => {
+    world.federated.set(new Map([[other, foreign]]));
+    const open = subscribing(['spiffe://other.org']);
+    const roots = (response: DeltaDiscoveryResponse) =>
+      rootsIn({ resources: response.resources.flatMap(({ resource }) => resource ?? []) });
+    const first = await open.at(1);
+    world.federated.set(new Map());
+    const second = await open.at(2);
+    expect(second.removedResources).toEqual([]);
+    expect(roots(second)).toHaveLength(1);
+    expect(roots(second)).not.toEqual(roots(first));
+    world.federated.set(new Map([[other, foreign]]));
+    expect(roots(await open.at(3))).toEqual(roots(first));
+    world.federated.set(new Map());
+    await open.at(4);
+    const initialResourceVersions = { 'spiffe://other.org': first.resources[0]?.version ?? '' };
+    const back = subscribing(['spiffe://other.org'], { initialResourceVersions });
+    expect(roots(await back.at(1))).toEqual(roots(second));
+    expect(await subscribing(['spiffe://other.org']).ended).toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
   it('tells that an identity is gone, and gives it again when it is back', async () => {
