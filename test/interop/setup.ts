@@ -3,12 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import type { Equipment } from './equipment.ts';
+import type { Example, Language } from './examples.ts';
+import { goExample, javaExample, pythonExample, rustExample } from './examples.ts';
 import { goClient, javaClient, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** By what the programs are of. */
     equipment: Readonly<Record<'go' | 'java' | 'openssl' | 'python' | 'rust', Equipment>>;
+    /** The programs of `deploy/examples/`. */
+    examples: Readonly<Record<Language, Example>>;
   }
 }
 
@@ -29,5 +33,13 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
     if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
   }
   provide('equipment', equipment);
+  // After the clients: what both are built of is then there already.
+  const [goPair, javaPair, pythonPair, rustPair] = await Promise.all([
+    goExample(directory),
+    javaExample(directory),
+    pythonExample(),
+    rustExample(),
+  ]);
+  provide('examples', { go: goPair, java: javaPair, python: pythonPair, rust: rustPair });
   return () => rmSync(directory, { recursive: true, force: true });
 }

@@ -16,22 +16,26 @@ export function goClient(directory: string): Promise<Equipment> {
   return built(['go'], [program], () => tool('go', ['build', '-o', program, '.'], join(here, 'go')));
 }
 
-/** Installs py-spiffe into an environment that stays, since that takes longer than the tests do. */
 export function pythonClient(): Promise<Equipment> {
   const environment = join(here, '.venv');
-  const requirements = join(here, 'python', 'requirements.txt');
+  const python = join(environment, 'bin', 'python');
+  return built(['python3'], [python, '-I', join(here, 'python', 'client.py')], () =>
+    pythonEnvironment(environment, join(here, 'python', 'requirements.txt')),
+  );
+}
+
+/** Installs what is required into an environment that stays, since that takes longer than the tests do. */
+export async function pythonEnvironment(environment: string, requirements: string): Promise<void> {
   const python = join(environment, 'bin', 'python');
   const stamp = join(environment, 'installed');
-  return built(['python3'], [python, '-I', join(here, 'python', 'client.py')], async () => {
-    const version = await tool('python3', ['--version'], here);
-    const wanted = createHash('sha256').update(version).update(readFileSync(requirements)).digest('hex');
-    if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
-    rmSync(environment, { recursive: true, force: true });
-    await tool('python3', ['-m', 'venv', environment], here);
-    const pip = ['-m', 'pip', '--disable-pip-version-check', 'install', '--require-hashes', '--only-binary', ':all:'];
-    await tool(python, [...pip, '--quiet', '--requirement', requirements], here);
-    writeFileSync(stamp, wanted);
-  });
+  const version = await tool('python3', ['--version'], here);
+  const wanted = createHash('sha256').update(version).update(readFileSync(requirements)).digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  rmSync(environment, { recursive: true, force: true });
+  await tool('python3', ['-m', 'venv', environment], here);
+  const pip = ['-m', 'pip', '--disable-pip-version-check', 'install', '--require-hashes', '--only-binary', ':all:'];
+  await tool(python, [...pip, '--quiet', '--requirement', requirements], here);
+  writeFileSync(stamp, wanted);
 }
 
 /** Compiles the java-spiffe client into a directory; Maven only says where the libraries are. */
@@ -69,7 +73,8 @@ export function opensslProgram(): Promise<Equipment> {
   return built(['openssl'], ['openssl'], () => tool('openssl', ['version'], here));
 }
 
-async function built(
+/** @param command what runs it, once `build` is through */
+export async function built(
   tools: readonly string[],
   command: readonly [string, ...string[]],
   build: () => Promise<unknown>,
@@ -80,7 +85,7 @@ async function built(
     await build();
     return { kind: 'ready', command };
   } catch (error) {
-    const reason = `${tools.join(', ')} did not build the client: ${messageOf(error)}\n${outputOf(error)}`;
+    const reason = `${tools.join(', ')} did not build it: ${messageOf(error)}\n${outputOf(error)}`;
     return { kind: 'broken', reason };
   }
 }
@@ -95,6 +100,7 @@ function outputOf(error: unknown): string {
   return `${String(error.stdout)}${String(error.stderr)}`;
 }
 
-async function tool(program: string, args: readonly string[], cwd: string): Promise<string> {
+/** @returns what it has printed. @throws when it fails */
+export async function tool(program: string, args: readonly string[], cwd: string): Promise<string> {
   return (await run(program, args, { cwd, timeout: BUILD_MS, maxBuffer: 16 << 20 })).stdout;
 }

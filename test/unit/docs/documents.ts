@@ -14,7 +14,10 @@ export function readDocument(path: string): Document {
 }
 
 /** All documents of the repository. */
-export const documents: readonly Document[] = globSync(['*.md', 'docs/**/*.md', 'test/vectors/**/*.md'], { cwd: ROOT })
+export const documents: readonly Document[] = globSync(
+  ['*.md', 'deploy/examples/{,*/}*.md', 'docs/**/*.md', 'test/vectors/**/*.md'],
+  { cwd: ROOT },
+)
   .toSorted()
   .map(readDocument);
 

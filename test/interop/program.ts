@@ -1,0 +1,71 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { eventually } from '../support/json-lines.ts';
+
+const PATIENCE_MS = 20_000;
+
+/** A program that runs until it is told to end, and prints lines. */
+export class Program implements AsyncDisposable {
+  /** What it has printed, oldest first. */
+  readonly lines: string[] = [];
+  readonly #child: ChildProcess;
+  /** Its exit code, `null` when a signal ended it; all that it printed has been read by then. */
+  readonly ended: Promise<number | null>;
+  #over = false;
+  #stderr = '';
+
+  constructor(
+    [program, ...args]: readonly [string, ...string[]],
+    options: { readonly gid?: number; readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ) {
+    const { env, ...rest } = options;
+    const child = spawn(program, args, {
+      cwd: '/',
+      ...rest,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    createInterface({ input: child.stdout }).on('line', (line) => this.lines.push(line));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text;
+    });
+    this.#child = child;
+    this.ended = new Promise((resolve) => {
+      const end = (code: number | null) => {
+        this.#over = true;
+        resolve(code);
+      };
+      child.once('error', (error) => {
+        this.#stderr += error.message;
+        end(null);
+      });
+      child.once('close', end);
+    });
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  /** The first line that is so, once it is there. @param after how many lines do not count */
+  async says(what: RegExp, after = 0): Promise<RegExpExecArray> {
+    const found = () => {
+      const line = this.lines.slice(after).find((text) => what.test(text));
+      if (line !== undefined) return what.exec(line) ?? undefined;
+      if (this.#over)
+        throw new Error(`it has ended without ${String(what)}:\n${this.lines.join('\n')}\n${this.#stderr}`);
+      return undefined;
+    };
+    return eventually(`${String(what)} of ${this.#child.spawnargs.join(' ')}`, found, PATIENCE_MS);
+  }
+
+  /** Asks it to end, and waits until it has. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    this.#child.kill(signal);
+    await this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#over) await this.stop('SIGKILL');
+  }
+}
