@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..', '..');
 /** Each check by name; true when clean. A check that has looked at nothing is not clean. */
 const CHECKS: Readonly<Record<string, () => boolean>> = {
   types: () => runs('tsc', ['-p', '.']),
-  lint: () => runs('oxlint', ['agent', 'test']),
+  lint: () => runs('oxlint', ['agent', 'test', 'deploy']),
   format: () => runs('biome', ['check', '--error-on-warnings', '.']),
   unused: () => runs('knip', ['--no-progress']),
   generated: () => clean(checkGenerated(root)),

@@ -11,7 +11,7 @@ import type { Language } from './examples.ts';
 import { EXAMPLES } from './examples.ts';
 import { Program } from './program.ts';
 
-const LANGUAGES = ['go', 'java', 'python', 'rust'] as const satisfies readonly Language[];
+const LANGUAGES = ['go', 'java', 'node', 'python', 'rust'] as const satisfies readonly Language[];
 const STRANGER = 'spiffe://example.org/somebody-else';
 const GREETING = `${greeterId}: Hello, ${callerId}`;
 const LIFETIME_MS = 10_000;
@@ -20,6 +20,11 @@ const entryFile = (folder: string) => readFileSync(join(EXAMPLES, folder, 'entri
 const examples = inject('examples');
 
 describe('the folders of examples', () => {
+  it('have the Workload API as the agent has it', () => {
+    const copy = readFileSync(join(EXAMPLES, 'node', 'workload.proto'), 'utf8');
+    expect(copy).toBe(readFileSync(join(import.meta.dirname, '..', '..', 'proto', 'workload.proto'), 'utf8'));
+  });
+
   it('have one entry file for all languages', () => {
     expect(new Set(LANGUAGES.map(entryFile)).size).toBe(1);
   });

@@ -1,11 +1,12 @@
-import { join } from 'node:path';
+import { cpSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { Equipment } from './equipment.ts';
 import { built, pythonEnvironment, tool } from './toolchains.ts';
 
 /** The folder that users copy from. */
 export const EXAMPLES = join(import.meta.dirname, '..', '..', 'deploy', 'examples');
 
-export type Language = 'go' | 'java' | 'python' | 'rust';
+export type Language = 'go' | 'java' | 'node' | 'python' | 'rust';
 
 /** The two programs of an example, built as its README says. */
 export interface Example {
@@ -34,6 +35,22 @@ export function javaExample(directory: string): Promise<Example> {
     async () => {
       await tool('mvn', ['--quiet', '--batch-mode', '--file', join(folder, 'pom.xml'), ...goal], directory);
       await tool('javac', [...classPath, '-d', classes, 'Server.java', 'Client.java'], folder);
+    },
+  );
+}
+
+/** Runs it from a copy: outside of this repository, whose packages it must not need. */
+export function nodeExample(directory: string): Promise<Example> {
+  const copy = join(directory, 'example-node');
+  return pair(
+    ['npm'],
+    (name) => [process.execPath, join(copy, `${name}.js`)],
+    async () => {
+      cpSync(join(EXAMPLES, 'node'), copy, {
+        recursive: true,
+        filter: (path) => basename(path) !== 'node_modules',
+      });
+      await tool('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], copy);
     },
   );
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import type { Equipment } from './equipment.ts';
 import type { Example, Language } from './examples.ts';
-import { goExample, javaExample, pythonExample, rustExample } from './examples.ts';
+import { goExample, javaExample, nodeExample, pythonExample, rustExample } from './examples.ts';
 import { goClient, javaClient, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
 
 declare module 'vitest' {
@@ -34,12 +34,13 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
   }
   provide('equipment', equipment);
   // After the clients: what both are built of is then there already.
-  const [goPair, javaPair, pythonPair, rustPair] = await Promise.all([
+  const [goPair, javaPair, nodePair, pythonPair, rustPair] = await Promise.all([
     goExample(directory),
     javaExample(directory),
+    nodeExample(directory),
     pythonExample(),
     rustExample(),
   ]);
-  provide('examples', { go: goPair, java: javaPair, python: pythonPair, rust: rustPair });
+  provide('examples', { go: goPair, java: javaPair, node: nodePair, python: pythonPair, rust: rustPair });
   return () => rmSync(directory, { recursive: true, force: true });
 }
