@@ -29,7 +29,7 @@ describe('the folders of examples', () => {
     expect(new Set(LANGUAGES.map(entryFile)).size).toBe(1);
   });
 
-  it.each(['go'])('have an entry file that the agent takes: %s', async (folder) => {
+  it.each(['go', 'nginx'])('have an entry file that the agent takes: %s', async (folder) => {
     const home = new Home({ 'entries.yaml': entryFile(folder) });
     const { code, stderr } = await mayfly(['check', '--config', home.config]);
     home.remove();

@@ -5,12 +5,12 @@ import type { TestProject } from 'vitest/node';
 import type { Equipment } from './equipment.ts';
 import type { Example, Language } from './examples.ts';
 import { goExample, javaExample, nodeExample, pythonExample, rustExample } from './examples.ts';
-import { goClient, javaClient, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
+import { goClient, javaClient, nginxProgram, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** By what the programs are of. */
-    equipment: Readonly<Record<'go' | 'java' | 'openssl' | 'python' | 'rust', Equipment>>;
+    equipment: Readonly<Record<'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>>;
     /** The programs of `deploy/examples/`. */
     examples: Readonly<Record<Language, Example>>;
   }
@@ -21,14 +21,15 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);
-  const [go, java, openssl, python, rust] = await Promise.all([
+  const [go, java, nginx, openssl, python, rust] = await Promise.all([
     goClient(directory),
     javaClient(directory),
+    nginxProgram(),
     opensslProgram(),
     pythonClient(),
     rustClient(),
   ]);
-  const equipment = { go, java, openssl, python, rust };
+  const equipment = { go, java, nginx, openssl, python, rust };
   for (const [name, of] of Object.entries(equipment)) {
     if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
   }

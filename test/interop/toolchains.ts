@@ -73,6 +73,10 @@ export function opensslProgram(): Promise<Equipment> {
   return built(['openssl'], ['openssl'], () => tool('openssl', ['version'], here));
 }
 
+export function nginxProgram(): Promise<Equipment> {
+  return built(['nginx'], ['nginx'], () => tool('nginx', ['-v'], here));
+}
+
 /** @param command what runs it, once `build` is through */
 export async function built(
   tools: readonly string[],
