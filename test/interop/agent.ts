@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Daemon } from '../support/daemon.ts';
 import { Home } from '../support/home.ts';
@@ -29,6 +29,8 @@ export function entry(name: string, rest: Partial<EntrySpec> = {}, uid: number =
 export class Agent implements AsyncDisposable {
   readonly #home: Home;
   #daemon: Daemon | undefined;
+  /** Of the foreign bundle: one with a smaller number is refused. */
+  #sequence = 0;
 
   private constructor(home: Home) {
     this.#home = home;
@@ -39,8 +41,8 @@ export class Agent implements AsyncDisposable {
       { 'all.yaml': entryFile(entries) },
       `bundles: [ { trust_domain: ${FEDERATED_DOMAIN}, file: federated.json } ]`,
     );
-    copyFileSync(FEDERATED, home.path('federated.json'));
     const agent = new Agent(home);
+    agent.setFederatedKeys(['ec', 'rsa']);
     await agent.start();
     return agent;
   }
@@ -57,6 +59,14 @@ export class Agent implements AsyncDisposable {
   /** Replaces all entries at once; the agent notices by itself. */
   setEntries(entries: readonly EntrySpec[]): void {
     this.#home.replace('entries/all.yaml', entryFile(entries));
+  }
+
+  /** Replaces the bundle of {@link FEDERATED_DOMAIN} by one that has only these JWT keys; the agent notices by itself. */
+  setFederatedKeys(ids: readonly string[]): void {
+    const bundle = JSON.parse(readFileSync(FEDERATED, 'utf8')) as { keys: { use: string; kid?: string }[] };
+    const keys = bundle.keys.filter(({ use, kid }) => use !== 'jwt-svid' || ids.includes(kid ?? ''));
+    this.#sequence += 1;
+    this.#home.replace('federated.json', JSON.stringify({ ...bundle, keys, spiffe_sequence: this.#sequence }));
   }
 
   /** @returns the exit code, or the signal's name */

@@ -36,6 +36,22 @@ export interface Bundle {
   readonly jwt: readonly string[];
 }
 
+/** Whom one end of a connection has seen at the other. */
+export interface Met {
+  readonly id: string;
+  /** Base64 of DER. */
+  readonly leaf: string;
+}
+
+/** A connection as its client sees it. */
+export interface Meeting {
+  readonly peer: Met;
+  /** Whom the server has met. */
+  readonly us: Met;
+  /** The version, as `TLSv1.3` or `TLS 1.3`. */
+  readonly tls: string;
+}
+
 /** What a client can be told to do, and what it answers. */
 export interface Commands {
   /** Opens all sources, and a watcher whose news come as events `update`, `error` and, when it has given up, `ended`. */
@@ -55,12 +71,19 @@ export interface Commands {
   validate: [args: { readonly token: string; readonly audience: readonly string[] }, answer: Token];
   /** Validates a token in the client. */
   verify: [args: { readonly token: string; readonly audience: readonly string[] }, answer: Token];
-  /** Serves mTLS to one SPIFFE ID; the address. Handshakes come as events `accepted` and `refused`. */
-  listen: [args: { readonly expect: string }, answer: string];
+  /**
+   * Serves mTLS to one SPIFFE ID; the address. Handshakes come as events `accepted` and `refused`. With `defaults` as the library does
+   * it when nothing is said, where a user should say something.
+   */
+  listen: [args: { readonly expect: string; readonly defaults?: boolean }, answer: string];
   dial: [
     args: { readonly address: string; readonly expect: string },
     answer: { readonly peer: string; readonly us: string },
   ];
+  /** Dials, and keeps the connection. */
+  open: [args: { readonly address: string; readonly expect: string; readonly defaults?: boolean }, answer: Meeting];
+  /** What comes back on the connection that `open` has kept. */
+  say: [args: { readonly address: string; readonly word: string }, answer: string];
   /** By reflection: all services. */
   services: [args: object, answer: readonly string[]];
   /** By reflection: the methods of a service. */
@@ -134,6 +157,11 @@ export class Client implements AsyncDisposable {
   /** The update at `index`. */
   async update(index: number): Promise<Update> {
     return (await this.event('update', index)).value as Update;
+  }
+
+  /** All updates so far. */
+  updates(): readonly Update[] {
+    return this.of('update').map(({ value }) => value as Update);
   }
 
   /** What came under a name. Updates in which the lists alone are others, which no library shows, count as one. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import type { Equipment } from './equipment.ts';
+import { forgetRun } from './evidence/run.ts';
 import type { Example, Language } from './examples.ts';
 import { goExample, javaExample, nodeExample, pythonExample, rustExample } from './examples.ts';
 import { goClient, javaClient, nginxProgram, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
@@ -18,6 +19,7 @@ declare module 'vitest' {
 
 /** Builds once, for all files, whatever this machine can build. What it cannot is for `equipped` to tell. */
 export default async function setup({ provide }: TestProject): Promise<() => void> {
+  forgetRun();
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);

@@ -50,7 +50,12 @@ export function javaClient(directory: string): Promise<Equipment> {
     await tool('mvn', ['--quiet', '--batch-mode', '--file', pom, ...goal], directory);
     const classPath = `${classes}:${readFileSync(libraries, 'utf8').trim()}`;
     writeFileSync(options, `-cp "${classPath}"`);
-    await tool('javac', [`@${options}`, '-d', classes, join(here, 'java', 'Client.java')], directory);
+    const sources = join(here, 'java');
+    await tool(
+      'javac',
+      [`@${options}`, '-d', classes, '-sourcepath', sources, join(sources, 'Client.java')],
+      directory,
+    );
   });
 }
 

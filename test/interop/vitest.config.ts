@@ -1,14 +1,29 @@
 import { defineConfig } from 'vitest/config';
 
+const ROOT = new URL('.', import.meta.url).pathname;
+const DOCUMENT = 'compatibility.test.ts';
+
 export default defineConfig({
   test: {
-    root: new URL('.', import.meta.url).pathname,
-    include: ['*.test.ts'],
-    globalSetup: './setup.ts',
-    pool: 'forks',
+    root: ROOT,
     // Rotations and backoffs are waited for, which costs time and no processor.
     maxWorkers: 4,
-    testTimeout: 60_000,
-    hookTimeout: 30_000,
+    projects: [
+      {
+        test: {
+          name: 'consumers',
+          root: ROOT,
+          include: ['*.test.ts'],
+          exclude: [DOCUMENT],
+          globalSetup: './setup.ts',
+          setupFiles: './evidence/of-file.ts',
+          pool: 'forks',
+          testTimeout: 60_000,
+          hookTimeout: 30_000,
+        },
+      },
+      // Once all others are through.
+      { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 1 } } },
+    ],
   },
 });

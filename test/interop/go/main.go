@@ -23,6 +23,7 @@ type command struct {
 	Authority   string   `json:"authority"`
 	Service     string   `json:"service"`
 	Path        string   `json:"path"`
+	Word        string   `json:"word"`
 }
 
 // output is the one writer of standard output: an answer and an event never share a line.
@@ -56,7 +57,7 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	out := &output{encoder: json.NewEncoder(os.Stdout)}
-	workload := &workload{ctx: ctx, out: out}
+	workload := &workload{ctx: ctx, out: out, kept: map[string]*conversation{}}
 	defer workload.close()
 
 	lines := bufio.NewScanner(os.Stdin)
@@ -93,6 +94,10 @@ func run(ctx context.Context, workload *workload, asked command) (any, error) {
 		return workload.listen(asked.Expect)
 	case "dial":
 		return workload.dial(asked.Address, asked.Expect)
+	case "open":
+		return workload.open(asked.Address, asked.Expect)
+	case "say":
+		return workload.say(asked.Address, asked.Word)
 	case "services":
 		return services(ctx)
 	case "describe":

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -26,6 +25,8 @@ type workload struct {
 	x509    *workloadapi.X509Source
 	jwts    *workloadapi.JWTSource
 	bundles *workloadapi.BundleSource
+	// kept are the connections that stay open, by the address of their server.
+	kept map[string]*conversation
 }
 
 type identity struct {
@@ -53,10 +54,11 @@ func rawOf(certificates []*x509.Certificate) [][]byte {
 	return raw
 }
 
-// watch opens the three sources and a watcher; what the watcher is told becomes events.
+// watch opens the three sources and a watcher of each kind; what the watchers are told becomes events.
 func (w *workload) watch() (any, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, deadline)
 	defer cancel()
+	w.out.event("opening", nil)
 	var err error
 	if w.client, err = workloadapi.New(ctx); err != nil {
 		return nil, err
@@ -70,27 +72,11 @@ func (w *workload) watch() (any, error) {
 	if w.bundles, err = workloadapi.NewBundleSource(ctx); err != nil {
 		return nil, err
 	}
-	go func() {
-		err := w.client.WatchX509Context(w.ctx, w)
-		if w.ctx.Err() == nil {
-			w.out.event("ended", fmt.Sprint(err))
-		}
-	}()
+	go w.follow(func() error { return w.client.WatchX509Context(w.ctx, w) })
+	go w.follow(func() error { return w.client.WatchX509Bundles(w.ctx, x509Bundles{w}) })
+	go w.follow(func() error { return w.client.WatchJWTBundles(w.ctx, jwtBundles{w}) })
 	return nil, nil
 }
-
-func (w *workload) OnX509ContextUpdate(context *workloadapi.X509Context) {
-	told := update{Bundles: map[string][][]byte{}}
-	for _, svid := range context.SVIDs {
-		told.SVIDs = append(told.SVIDs, identityOf(svid))
-	}
-	for _, bundle := range context.Bundles.Bundles() {
-		told.Bundles[bundle.TrustDomain().Name()] = rawOf(bundle.X509Authorities())
-	}
-	w.out.event("update", told)
-}
-
-func (w *workload) OnX509ContextWatchError(err error) { w.out.event("error", err.Error()) }
 
 // fetch asks once, outside the sources.
 func (w *workload) fetch() (any, error) {

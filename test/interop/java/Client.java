@@ -32,14 +32,16 @@ import java.util.TreeMap;
  * input, its answer one line on standard output, and what comes by itself in between is an event.
  */
 public final class Client {
-  private static final Gson JSON = new GsonBuilder().serializeNulls().create();
+  static final Gson JSON = new GsonBuilder().serializeNulls().create();
 
   private WorkloadApiClient client;
   private DefaultX509Source x509;
   private JwtSource jwts;
+  private Mtls mtls;
 
   /** What the test asks for; each command reads the fields that it knows. */
-  private record Command(String what, String trustDomain, String[] audience, String subject, String token) {
+  private record Command(String what, String trustDomain, String[] audience, String subject, String token, String address,
+      String expect, String word, boolean defaults) {
     static Command of(Map<?, ?> json) {
       List<?> audience = json.get("audience") instanceof List<?> list ? list : List.of();
       return new Command(
@@ -47,7 +49,11 @@ public final class Client {
           (String) json.get("trustDomain"),
           audience.toArray(String[]::new),
           (String) json.get("subject"),
-          (String) json.get("token"));
+          (String) json.get("token"),
+          (String) json.get("address"),
+          (String) json.get("expect"),
+          (String) json.get("word"),
+          Boolean.TRUE.equals(json.get("defaults")));
     }
   }
 
@@ -74,15 +80,21 @@ public final class Client {
       case "jwt" -> jwt(asked);
       case "validate" -> token(client.validateJwtSvid(asked.token, asked.audience[0]));
       case "verify" -> token(JwtSvid.parseAndValidate(asked.token, jwts, Set.of(asked.audience)));
+      case "listen" -> mtls.listen(asked.expect, asked.defaults);
+      case "dial" -> mtls.dial(asked.address, asked.expect);
+      case "open" -> mtls.open(asked.address, asked.expect, asked.defaults);
+      case "say" -> mtls.say(asked.address, asked.word);
       default -> throw new IllegalArgumentException(asked.what + " is no command");
     };
   }
 
   /** Each source is on a connection of its own, as java-spiffe does by default. */
   private Object watch() throws Exception {
+    event("opening", null);
     client = DefaultWorkloadApiClient.newClient();
     x509 = DefaultX509Source.newSource();
     jwts = DefaultJwtSource.newSource();
+    mtls = new Mtls(x509);
     client.watchX509Context(
         new Watcher<>() {
           @Override
@@ -166,7 +178,7 @@ public final class Client {
   }
 
   /** java-spiffe keeps what the agent has said in the causes. */
-  private static String reasons(Throwable error) {
+  static String reasons(Throwable error) {
     var reasons = new StringBuilder();
     for (var cause = error; cause != null; cause = cause.getCause()) {
       reasons.append(reasons.isEmpty() ? "" : ": ").append(cause);
@@ -174,7 +186,7 @@ public final class Client {
     return reasons.toString();
   }
 
-  private static void event(String name, Object value) {
+  static void event(String name, Object value) {
     var line = new HashMap<String, Object>();
     line.put("event", name);
     line.put("value", value);

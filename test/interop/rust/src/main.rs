@@ -1,6 +1,8 @@
 //! Drives the `spiffe` crate as a workload would, told what to do by the test that started it: a command is one line of JSON on
 //! standard input, its answer one line on standard output, and what comes by itself in between is an event.
 
+mod mtls;
+
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ struct Workload {
     client: WorkloadApiClient,
     x509: Arc<X509Source>,
     jwts: JwtSource,
+    kept: mtls::Kept,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,7 +48,7 @@ async fn run(workload: &mut Option<Workload>, asked: &Value) -> Answer {
         let once = WorkloadApiClient::connect_env().await?;
         return Ok(identity(&once.fetch_x509_svid().await?));
     }
-    let workload = workload.as_ref().ok_or("watch comes first")?;
+    let workload = workload.as_mut().ok_or("watch comes first")?;
     let audience = audience(asked);
     match what {
         "source" => Ok(identity(workload.x509.svid()?.as_ref())),
@@ -72,14 +75,23 @@ async fn run(workload: &mut Option<Workload>, asked: &Value) -> Answer {
             &workload.jwts,
             &audience,
         )?)),
+        "listen" => mtls::listen(&workload.x509, text(asked, "expect")).await,
+        "dial" => mtls::dial(&workload.x509, text(asked, "address"), text(asked, "expect")).await,
+        "open" => {
+            let (address, expect) = (text(asked, "address"), text(asked, "expect"));
+            mtls::open(&mut workload.kept, &workload.x509, address, expect).await
+        }
+        "say" => mtls::say(&mut workload.kept, text(asked, "address"), text(asked, "word")).await,
         other => Err(format!("{other:?} is no command").into()),
     }
 }
 
 async fn watch() -> Result<Workload, Box<dyn Error>> {
-    let client = WorkloadApiClient::connect_env().await?;
+    event("opening", Value::Null);
     let x509 = Arc::new(X509Source::new().await?);
     let jwts = JwtSource::new().await?;
+    // The sources wait for an agent that does not run yet; this does not.
+    let client = WorkloadApiClient::connect_env().await?;
     let watched = Arc::clone(&x509);
     let mut updates = watched.updated();
     tell(&watched);
@@ -89,7 +101,12 @@ async fn watch() -> Result<Workload, Box<dyn Error>> {
         }
         event("ended", json!("the source is closed"));
     });
-    Ok(Workload { client, x509, jwts })
+    Ok(Workload {
+        client,
+        x509,
+        jwts,
+        kept: mtls::Kept::new(),
+    })
 }
 
 fn tell(source: &X509Source) {

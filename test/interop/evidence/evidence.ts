@@ -1,0 +1,77 @@
+import type { TestOptions } from 'vitest';
+
+/** The tables of docs/compatibility.md. A column is what a test shows of a consumer; a new group or column is a line here. */
+export const GROUPS = {
+  libraries: {
+    title: 'Client libraries',
+    columns: {
+      x509: 'X.509-SVIDs',
+      jwt: 'JWT-SVIDs',
+      bundles: 'Bundles',
+      updates: 'Updates',
+      rotation: 'Rotation',
+      withdrawal: 'Entry withdrawn',
+      restart: 'Agent back after a restart',
+      stopped: 'Agent stopped',
+      late: 'Starts before the agent',
+      server: 'mTLS server',
+      client: 'mTLS client',
+      connected: 'mTLS across a rotation',
+    },
+  },
+  programs: {
+    title: 'Programs that read files',
+    columns: {
+      chain: 'Chain and profile',
+      handshake: 'mTLS',
+      rotation: 'Rotation',
+      withdrawal: 'Entry withdrawn',
+      restart: 'Agent back after a restart',
+      stopped: 'Agent stopped',
+      revocation: 'Revocation lists',
+    },
+  },
+} as const satisfies Record<string, { readonly title: string; readonly columns: Readonly<Record<string, string>> }>;
+
+export type Group = keyof typeof GROUPS;
+
+/** What is tried against the agent: a row. */
+export interface Consumer<G extends Group = Group> {
+  readonly group: G;
+  readonly name: string;
+  /** Read from what pins it, never typed. */
+  readonly version: string;
+}
+
+/** What a test shows when it passes: what stands in a column, or a quirk that it asserts. */
+export type Evidence = { readonly consumer: Consumer } & (
+  | { readonly kind: 'cell'; readonly column: string; readonly says: string }
+  | { readonly kind: 'quirk'; readonly text: string }
+);
+
+declare module 'vitest' {
+  interface TaskMeta {
+    evidence?: readonly Evidence[];
+    /** How long what the test shows has taken; it stands in the column instead of words. */
+    tookMs?: number;
+  }
+}
+
+/** Options of a test that shows something. */
+export function evidence(...shown: readonly Evidence[]): TestOptions {
+  return { meta: { evidence: shown } };
+}
+
+/** @param says the words of the cell, where the consumers differ */
+export function cell<G extends Group>(
+  consumer: Consumer<G>,
+  column: keyof (typeof GROUPS)[G]['columns'] & string,
+  says = 'yes',
+): Evidence {
+  return { consumer, kind: 'cell', column, says };
+}
+
+/** @param text one sentence for a user of this consumer */
+export function quirk(consumer: Consumer, text: string): Evidence {
+  return { consumer, kind: 'quirk', text };
+}
