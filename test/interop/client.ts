@@ -102,6 +102,12 @@ interface Event {
 
 const EVENT_MS = 20_000;
 
+interface StartOptions {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A workload: a process that uses a SPIFFE library, and does and tells what a test asks. */
 export class Client implements AsyncDisposable {
   /** All that came by itself, oldest first. */
@@ -124,10 +130,11 @@ export class Client implements AsyncDisposable {
     child.once('close', () => this.#fail(new Error(`the client has ended:\n${this.#stderr}`)));
   }
 
-  /** @param ids whose process it is; that of the tests by default */
-  static start(equipment: Equipment, socket: string, ids: { uid?: number; gid?: number } = {}): Client {
+  /** @param options whose process it is, that of the tests by default, and what it finds in its environment */
+  static start(equipment: Equipment, socket: string, options: StartOptions = {}): Client {
     const [program, ...args] = commandOf(equipment);
-    const env = { ...process.env, SPIFFE_ENDPOINT_SOCKET: `unix://${socket}` };
+    const { env: more, ...ids } = options;
+    const env = { ...process.env, ...more, SPIFFE_ENDPOINT_SOCKET: `unix://${socket}` };
     return new Client(spawn(program, args, { ...ids, env, cwd: '/', stdio: 'pipe' }));
   }
 

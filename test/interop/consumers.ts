@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Consumer } from './evidence/evidence.ts';
@@ -35,6 +36,15 @@ export const javaSpiffe: Consumer<'libraries'> = {
     })
     .join(', '),
 };
+
+/** Of the machine, which gets it from its distribution: the major version says enough. */
+export const openSsl: Consumer<'programs'> = { group: 'programs', name: 'OpenSSL', version: installed('openssl') };
+
+/** The major version that a program tells, or nothing where there is none: then no test shows anything of it. */
+function installed(program: string): string {
+  const { stdout } = spawnSync(program, ['version'], { encoding: 'utf8' });
+  return /\d+/.exec(stdout ?? '')?.[0] ?? '';
+}
 
 /** What a file of this suite pins something to. */
 function pinned(file: string, pattern: RegExp): string {

@@ -7,7 +7,7 @@ import { Client } from './client.ts';
 import type { Equipment } from './equipment.ts';
 import { equipped } from './equipment.ts';
 import type { Consumer } from './evidence/evidence.ts';
-import { cell, evidence, quirk } from './evidence/evidence.ts';
+import { cell, duration, evidence, quirk } from './evidence/evidence.ts';
 
 /** How a client library differs from the others; what a user of it has to know stands in docs/compatibility.md, once a test has passed. */
 export interface Traits {
@@ -137,7 +137,7 @@ export function workloadContract(consumer: Consumer<'libraries'>, client: Equipm
 
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       const name = `recovers by itself when the agent ends by ${signal} and comes back`;
-      it(name, evidence(cell(consumer, 'restart')), async ({ task }) => {
+      it(name, evidence(duration(consumer, 'restart')), async ({ task }) => {
         await using world = await watching(client, [entry('first')]);
         const { agent, workload } = world;
         const before = await workload.update(0);

@@ -33,7 +33,10 @@ equipped('the watchers of go-spiffe', [go], () => {
       agent.setEntries([entry('first', { federates_with: [FEDERATED_DOMAIN] })]);
       const both = { [TRUST_DOMAIN]: own.jwt, [FEDERATED_DOMAIN]: ['ec', 'rsa'] };
       expect((await workload.event('jwtBundles', 1)).value).toEqual(both);
-      const federated = await workload.ask('bundle', { trustDomain: FEDERATED_DOMAIN });
+      // The sources are on connections of their own.
+      const federated = await vi.waitFor(() => workload.ask('bundle', { trustDomain: FEDERATED_DOMAIN }), {
+        timeout: 10_000,
+      });
       const roots = { [TRUST_DOMAIN]: own.x509, [FEDERATED_DOMAIN]: federated.x509 };
       expect((await workload.event('x509Bundles', 1)).value).toEqual(roots);
 

@@ -1,17 +1,21 @@
-import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { Agent, entry, TRUST_DOMAIN } from './agent.ts';
-import { commandOf, equipped } from './equipment.ts';
+import { openSsl } from './consumers.ts';
+import { equipped } from './equipment.ts';
+import { cell, evidence } from './evidence/evidence.ts';
+import { OpensslProcess, tell } from './openssl-process.ts';
 
 const { openssl } = inject('equipment');
 const main = join(import.meta.dirname, '..', '..', 'agent', 'main.ts');
 const run = promisify(execFile);
 const SPIFFE_ID = `spiffe://${TRUST_DOMAIN}/first`;
+const CHAIN = evidence(cell(openSsl, 'chain'));
+const HANDSHAKE = evidence(cell(openSsl, 'handshake'));
 const ENTRIES = [entry('first', { dns_names: ['first.internal'] })];
 
 equipped('OpenSSL', [openssl], () => {
@@ -24,7 +28,6 @@ equipped('OpenSSL', [openssl], () => {
     await run(process.execPath, [main, 'fetch', 'x509', '--socket', from.socket, '--write', path], { timeout: 20_000 });
     return path;
   }
-  const tell = async (...args: string[]) => (await run(commandOf(openssl)[0], args, { timeout: 20_000 })).stdout;
 
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'mayfly-openssl-'));
@@ -41,12 +44,12 @@ equipped('OpenSSL', [openssl], () => {
       tell('verify', '-x509_strict', '-no-CApath', '-no-CAstore', ...args, '-untrusted', file('svid'), file('svid'));
 
     for (const purpose of ['sslserver', 'sslclient']) {
-      it(`for ${purpose}`, async () => {
+      it(`for ${purpose}`, CHAIN, async () => {
         expect(await verify('-CAfile', file('bundle'), '-purpose', purpose)).toBe(`${file('svid')}: OK\n`);
       });
     }
 
-    it('and not under the root of another agent', async () => {
+    it('and not under the root of another agent', CHAIN, async () => {
       await using another = await Agent.start(ENTRIES);
       const theirs = await write(another, 'another');
       await expect(verify('-CAfile', join(theirs, 'bundle.pem'))).rejects.toMatchObject({
@@ -55,7 +58,7 @@ equipped('OpenSSL', [openssl], () => {
     });
   });
 
-  it('finds the leaf as the X509-SVID profile has it', async () => {
+  it('finds the leaf as the X509-SVID profile has it', CHAIN, async () => {
     const text = await tell('x509', '-in', file('svid'), '-noout', '-text');
     expect(text).toContain('Version: 3 (0x2)');
     expect(text).toContain('Public Key Algorithm: id-ecPublicKey');
@@ -73,14 +76,14 @@ equipped('OpenSSL', [openssl], () => {
     expect(extensions.size).toBe(6);
   });
 
-  it('finds the issuing CA confined to leaves', async () => {
+  it('finds the issuing CA confined to leaves', CHAIN, async () => {
     const extensions = extensionsOf(await tell('x509', '-in', issuer(), '-noout', '-text'));
     expect(extensions.get('X509v3 Basic Constraints: critical')).toBe('CA:TRUE, pathlen:0');
     expect(extensions.get('X509v3 Key Usage: critical')).toBe('Certificate Sign, CRL Sign');
     expect(extensions.get('X509v3 Subject Alternative Name')).toBe(`URI:spiffe://${TRUST_DOMAIN}`);
   });
 
-  it('finds the key to be that of the leaf', async () => {
+  it('finds the key to be that of the leaf', CHAIN, async () => {
     const ofCertificate = await tell('x509', '-in', file('svid'), '-noout', '-pubkey');
     expect(await tell('pkey', '-in', file('key'), '-pubout')).toBe(ofCertificate);
   });
@@ -99,10 +102,10 @@ equipped('OpenSSL', [openssl], () => {
     /** A server that demands a certificate, and one `s_client` that speaks to it; what both have said. */
     async function handshake(...args: readonly string[]): Promise<{ client: string; server: string }> {
       const demand = ['-accept', '127.0.0.1:0', '-naccept', '1', '-Verify', '2'];
-      const server = new Conversation('s_server', [...demand, ...credentials(), ...trust()]);
+      const server = new OpensslProcess('s_server', [...demand, ...credentials(), ...trust()]);
       try {
         const [, address = ''] = await server.says(/^ACCEPT (\S+)$/m);
-        const client = new Conversation('s_client', ['-connect', address, '-verify', '2', ...args, ...trust()]);
+        const client = new OpensslProcess('s_client', ['-connect', address, '-verify', '2', ...args, ...trust()]);
         client.process.stdin.end('hello from the client\n');
         await Promise.all([client.ended, server.ended]);
         return { client: client.output, server: server.output };
@@ -111,21 +114,21 @@ equipped('OpenSSL', [openssl], () => {
       }
     }
 
-    it('in TLS 1.3', async () => {
+    it('in TLS 1.3', HANDSHAKE, async () => {
       const { client, server } = await handshake('-tls1_3', ...credentials());
       expect(client).toContain('Verify return code: 0 (ok)');
       expect(client).toContain('TLSv1.3');
       expect(server).toContain('hello from the client');
     });
 
-    it('in TLS 1.2', async () => {
+    it('in TLS 1.2', HANDSHAKE, async () => {
       const { client, server } = await handshake('-tls1_2', ...credentials());
       expect(client).toContain('Verify return code: 0 (ok)');
       expect(client).toContain('TLSv1.2');
       expect(server).toContain('hello from the client');
     });
 
-    it('and refuses a client without a certificate', async () => {
+    it('and refuses a client without a certificate', HANDSHAKE, async () => {
       const { server } = await handshake('-tls1_3');
       expect(server).toContain('peer did not return a certificate');
       expect(server).not.toContain('hello from the client');
@@ -141,38 +144,6 @@ equipped('OpenSSL', [openssl], () => {
     return path;
   }
 });
-
-/** An `openssl` that runs for a while. */
-class Conversation {
-  readonly process: ChildProcessWithoutNullStreams;
-  readonly ended: Promise<unknown>;
-  output = '';
-
-  constructor(command: string, args: readonly string[]) {
-    this.process = spawn(commandOf(openssl)[0], [command, ...args], { timeout: 20_000 });
-    this.ended = once(this.process, 'close');
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.output += text;
-      });
-    }
-    // One that ends early need not have read what it was sent.
-    this.process.stdin.on('error', () => undefined);
-  }
-
-  /** @throws when it ends without having said that */
-  async says(what: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const match = what.exec(this.output);
-      if (match !== null) return match;
-      const ended = await Promise.race([
-        once(this.process.stdout, 'data').then(() => false),
-        this.ended.then(() => true),
-      ]);
-      if (ended) throw new Error(`it has ended without ${String(what)}:\n${this.output}`);
-    }
-  }
-}
 
 /** The extensions by name and criticality, as `openssl x509 -text` prints them. */
 function extensionsOf(text: string): Map<string, string> {

@@ -5,37 +5,47 @@ import { lastRun, type Run, type Seen } from './run.ts';
 export const DOCUMENT: URL = new URL('../../../docs/compatibility.md', import.meta.url);
 
 const START = '<!-- what a run of the interop suite has seen: npm run compatibility -->';
+/** Above the names. */
+const WHO = 'Who';
 const END = '<!-- end of what was seen -->';
 
-/**
- * Upper ends of the ranges that a duration is told in, in seconds. They are wide: where in its backoff a client is when the agent is
- * back is chance, and the document is not to change with every run.
- */
-const WITHIN = [5, 15, 30, 60, 120];
-const TOLD = /within (\d+) s/;
+/** Upper ends of the ranges that a duration is told in, in seconds. */
+const WITHIN = [5, 15, 60];
+const TOLD = /^within (\d+) s$/;
 
-/** `document` with the tables of a run between its two marks. @throws when the run has not seen everything */
+/**
+ * `document` with the tables of a run between its two marks. A duration stays where the run was quicker: where in its backoff a client
+ * is when the agent is back is chance, and the document is to say the longest that was seen and not to change with every run.
+ *
+ * @throws when the run has not seen everything
+ */
 export function withTables(document: string, run: Run): string {
   if (run.lacking.length > 0) {
     throw new Error(`only a run that has seen everything makes the tables; this one lacks ${run.lacking.join(', ')}`);
   }
-  const [before, , after] = parts(document);
-  const groups = Object.keys(GROUPS) as Group[];
-  return `${before}${START}\n\n${groups.map((group) => section(group, run.seen)).join('')}${END}${after}`;
+  const [before, tables, after] = parts(document);
+  const told = durationsIn(tables);
+  const sections = (Object.keys(GROUPS) as Group[]).map((group) => section(group, run.seen, told));
+  return `${before}${START}\n\n${sections.join('')}${END}${after}`;
 }
 
-/**
- * Whether a document says what the one of a run says. A duration may have been shorter than the document says: on another machine, or
- * at another time, it is not.
- */
-export function agrees(document: string, seen: string): boolean {
-  const says = document.split(TOLD);
-  const saw = seen.split(TOLD);
-  // What split captures stands at every second place.
-  return (
-    says.length === saw.length &&
-    says.every((part, index) => (index % 2 === 0 ? part === saw[index] : Number(part) >= Number(saw[index])))
-  );
+/** The durations that tables tell, in seconds, by {@link placeOf}. */
+function durationsIn(tables: string): ReadonlyMap<string, number> {
+  const durations = new Map<string, number>();
+  let titles: readonly string[] = [];
+  for (const line of tables.split('\n').filter((line) => line.startsWith('| '))) {
+    const [who = '', ...cells] = line.slice(2, -2).split(' | ');
+    if (who === WHO) titles = cells;
+    for (const [index, cell] of cells.entries()) {
+      const [, seconds] = TOLD.exec(cell) ?? [];
+      if (seconds !== undefined) durations.set(placeOf(who, titles[index] ?? ''), Number(seconds));
+    }
+  }
+  return durations;
+}
+
+function placeOf(who: string, title: string): string {
+  return `${who}, ${title}`;
 }
 
 function parts(document: string): [before: string, tables: string, after: string] {
@@ -46,7 +56,7 @@ function parts(document: string): [before: string, tables: string, after: string
   return [document.slice(0, start), tables, document.slice(end + END.length)];
 }
 
-function section(group: Group, all: readonly Seen[]): string {
+function section(group: Group, all: readonly Seen[], told: ReadonlyMap<string, number>): string {
   const { title, columns } = GROUPS[group];
   const own = all.filter(({ consumer }) => consumer.group === group);
   const rows = Map.groupBy(
@@ -55,30 +65,32 @@ function section(group: Group, all: readonly Seen[]): string {
   );
   if (rows.size === 0) return '';
   const table = [
-    ['Who', 'Version', ...Object.values(columns)],
+    [WHO, 'Version', ...Object.values(columns)],
     ['---', '---', ...Object.values(columns).map(() => '---')],
     ...[...rows].map(([name, seen]) => [
       name,
       seen[0]?.consumer.version ?? '',
-      ...Object.keys(columns).map((column) => cellOf(column, seen)),
+      ...Object.entries(columns).map(([column, head]) => cellOf(column, seen, told.get(placeOf(name, head)) ?? 0)),
     ]),
   ];
   const lines = table.map((cells) => `| ${cells.join(' | ')} |\n`);
   return `## ${title}\n\n${lines.join('')}\n${[...rows].map(([name, seen]) => quirks(name, seen)).join('')}`;
 }
 
-function cellOf(column: string, seen: readonly Seen[]): string {
-  const shown = seen.filter((item) => item.kind === 'cell' && item.column === column);
-  if (shown.length === 0) return '–';
-  const times = shown.flatMap(({ tookMs }) => tookMs ?? []);
-  if (times.length > 0) return within(Math.max(...times));
-  return [...new Set(shown.flatMap((item) => (item.kind === 'cell' ? [item.says] : [])))].join(', ');
+/** @param told what the document says so far, in seconds */
+function cellOf(column: string, seen: readonly Seen[], told: number): string {
+  const words = seen.flatMap((item) => (item.kind === 'cell' && item.column === column ? [item.says] : []));
+  const times = seen.flatMap((item) =>
+    item.kind === 'duration' && item.column === column ? [item.tookMs ?? NaN] : [],
+  );
+  if (times.length > 0) return `within ${Math.max(rangeOf(Math.max(...times)), told)} s`;
+  return words.length === 0 ? '–' : [...new Set(words)].join(', ');
 }
 
-function within(ms: number): string {
+function rangeOf(ms: number): number {
   const seconds = WITHIN.find((limit) => ms <= limit * 1000);
-  if (seconds === undefined) throw new Error(`${ms} ms is longer than any range`);
-  return `within ${seconds} s`;
+  if (seconds === undefined) throw new Error(`${ms} ms is in no range`);
+  return seconds;
 }
 
 function quirks(name: string, seen: readonly Seen[]): string {

@@ -43,16 +43,17 @@ export interface Consumer<G extends Group = Group> {
   readonly version: string;
 }
 
-/** What a test shows when it passes: what stands in a column, or a quirk that it asserts. */
+/** What a test shows when it passes: what stands in a column, how long something takes, or a quirk that it asserts. */
 export type Evidence = { readonly consumer: Consumer } & (
   | { readonly kind: 'cell'; readonly column: string; readonly says: string }
+  | { readonly kind: 'duration'; readonly column: string }
   | { readonly kind: 'quirk'; readonly text: string }
 );
 
 declare module 'vitest' {
   interface TaskMeta {
     evidence?: readonly Evidence[];
-    /** How long what the test shows has taken; it stands in the column instead of words. */
+    /** What a test of a {@link duration} has measured. */
     tookMs?: number;
   }
 }
@@ -69,6 +70,14 @@ export function cell<G extends Group>(
   says = 'yes',
 ): Evidence {
   return { consumer, kind: 'cell', column, says };
+}
+
+/** A cell that says how long it takes: the test measures it, and sets `task.meta.tookMs`. */
+export function duration<G extends Group>(
+  consumer: Consumer<G>,
+  column: keyof (typeof GROUPS)[G]['columns'] & string,
+): Evidence {
+  return { consumer, kind: 'duration', column };
 }
 
 /** @param text one sentence for a user of this consumer */

@@ -47,7 +47,9 @@ final class Mtls {
    */
   Object listen(String expect, boolean asByDefault) throws Exception {
     var host = InetAddress.getByName("127.0.0.1");
-    var listener = (SSLServerSocket) context(expect, asByDefault).getServerSocketFactory().createServerSocket(0, 50, host);
+    var context = context(expect, asByDefault);
+    if (!asByDefault) context.getServerSessionContext().setSessionTimeout(1);
+    var listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket(0, 50, host);
     listener.setNeedClientAuth(true);
     daemon(() -> accept(listener));
     return "127.0.0.1:" + listener.getLocalPort();
