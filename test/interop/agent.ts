@@ -36,10 +36,11 @@ export class Agent implements AsyncDisposable {
     this.#home = home;
   }
 
-  static async start(entries: readonly EntrySpec[]): Promise<Agent> {
+  /** @param config further lines of the configuration */
+  static async start(entries: readonly EntrySpec[], config = ''): Promise<Agent> {
     const home = new Home(
       { 'all.yaml': entryFile(entries) },
-      `bundles: [ { trust_domain: ${FEDERATED_DOMAIN}, file: federated.json } ]`,
+      `bundles: [ { trust_domain: ${FEDERATED_DOMAIN}, file: federated.json } ]\n${config}`,
     );
     const agent = new Agent(home);
     agent.setFederatedKeys(['ec', 'rsa']);
@@ -49,6 +50,11 @@ export class Agent implements AsyncDisposable {
 
   get socket(): string {
     return this.#home.socket;
+  }
+
+  /** A file of its home. */
+  path(name: string): string {
+    return this.#home.path(name);
   }
 
   /** Starts it, again too: on the same socket and with the same keys. Resolves once it serves. */

