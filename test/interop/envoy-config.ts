@@ -9,6 +9,8 @@ export interface Identity {
   readonly certificate: string;
   readonly peers: string;
   readonly variant: Variant;
+  /** What it says as `:authority`; the name of its cluster by default. */
+  readonly authority?: string;
 }
 
 const API = 'type.googleapis.com/envoy';
@@ -84,10 +86,11 @@ export function allow(...ids: readonly string[]): Config {
   return typed('rbac', `${HTTP}.rbac.v3.RBAC`, { rules: { action: 'ALLOW', policies } });
 }
 
-function secrets({ certificate, peers, variant }: Identity, peer?: string): Config {
-  const validation = { name: peers, sds_config: source(variant) };
+function secrets(identity: Identity, peer?: string): Config {
+  const { certificate, peers } = identity;
+  const validation = { name: peers, sds_config: source(identity) };
   return {
-    tls_certificate_sds_secret_configs: [{ name: certificate, sds_config: source(variant) }],
+    tls_certificate_sds_secret_configs: [{ name: certificate, sds_config: source(identity) }],
     ...(peer === undefined
       ? { validation_context_sds_secret_config: validation }
       : {
@@ -101,7 +104,7 @@ function secrets({ certificate, peers, variant }: Identity, peer?: string): Conf
   };
 }
 
-function source(variant: Variant): Config {
+function source({ variant, authority }: Identity): Config {
   // Without it a stream that ended is opened again after up to half a minute.
   const retry = { retry_back_off: { base_interval: '0.1s', max_interval: '1s' } };
   return {
@@ -109,7 +112,7 @@ function source(variant: Variant): Config {
     api_config_source: {
       api_type: variant,
       transport_api_version: 'V3',
-      grpc_services: [{ envoy_grpc: { cluster_name: AGENT, retry_policy: retry } }],
+      grpc_services: [{ envoy_grpc: { cluster_name: AGENT, authority, retry_policy: retry } }],
     },
   };
 }

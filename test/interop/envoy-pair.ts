@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers';
 import type { Agent } from './agent.ts';
 import { TRUST_DOMAIN } from './agent.ts';
 import { Envoy } from './envoy.ts';
-import type { Variant } from './envoy-config.ts';
+import type { Identity, Variant } from './envoy-config.ts';
 import { allow, answer, bootstrap, listener, to, upstream } from './envoy-config.ts';
 import type { Equipment } from './equipment.ts';
 
@@ -19,8 +19,8 @@ export interface Answer {
 export interface PairOptions {
   /** Metadata of both nodes. */
   readonly metadata?: Readonly<Record<string, unknown>>;
-  /** The secret with the keys of peers. */
-  readonly peers?: string;
+  /** By default it asks for `default` and `ROOTCA`. */
+  readonly identity?: Partial<Identity>;
   /** SPIFFE IDs that the server lets in; by default that of the client. */
   readonly allowed?: readonly string[];
   readonly socket?: string;
@@ -57,9 +57,9 @@ export class EnvoyPair implements AsyncDisposable {
     envoy: Equipment,
     agent: Agent,
     variant: Variant,
-    { metadata = {}, peers = 'ROOTCA', allowed = [idOf('web')], socket = agent.socket }: PairOptions = {},
+    { metadata = {}, identity: asked = {}, allowed = [idOf('web')], socket = agent.socket }: PairOptions = {},
   ): Promise<EnvoyPair> {
-    const identity = { certificate: 'default', peers, variant };
+    const identity = { certificate: 'default', peers: 'ROOTCA', variant, ...asked };
     const server = listener('mtls', answer('hello'), identity, [allow(...allowed)]);
     const api = await Envoy.start(envoy, bootstrap(socket, { listeners: [server] }, metadata), API);
     const port = await api.port('mtls');

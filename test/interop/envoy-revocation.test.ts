@@ -16,9 +16,9 @@ const { envoy } = inject('equipment');
 const DEATH_MS = 1000;
 const WAYS: readonly (readonly [string, Variant, PairOptions])[] = [
   ['its own bundle', 'GRPC', {}],
-  ['its own bundle in delta SDS', 'DELTA_GRPC', { peers: 'spiffe://example.org' }],
-  ['all bundles', 'GRPC', { peers: 'ALL' }],
-  ['all bundles in delta SDS', 'DELTA_GRPC', { peers: 'ALL' }],
+  ['its own bundle in delta SDS', 'DELTA_GRPC', { identity: { peers: 'spiffe://example.org' } }],
+  ['all bundles', 'GRPC', { identity: { peers: 'ALL' } }],
+  ['all bundles in delta SDS', 'DELTA_GRPC', { identity: { peers: 'ALL' } }],
   ['a plain trusted_ca', 'GRPC', { metadata: { disable_spiffe_cert_validation: true } }],
   ['a plain trusted_ca in delta SDS', 'DELTA_GRPC', { metadata: { disable_spiffe_cert_validation: 'true' } }],
 ];
@@ -71,7 +71,7 @@ for (const [name, variant, options] of WAYS) {
     it('does not speak to a server with such an identity', async () => {
       await using victim = new WorkloadClient(agent.socket);
       await using server = await (await StolenIdentity.of(victim)).serve();
-      const identity = { certificate: 'default', peers: options.peers ?? 'ROOTCA', variant };
+      const identity = { certificate: 'default', peers: 'ROOTCA', variant, ...options.identity };
       const resources = {
         listeners: [listener('entrance', to('victim'))],
         clusters: [upstream('victim', portOf(server), identity, { peer: idOf('victim'), once: true })],

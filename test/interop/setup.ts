@@ -7,6 +7,7 @@ import { forgetRun } from './evidence/run.ts';
 import type { Example, Language } from './examples.ts';
 import { goExample, javaExample, nodeExample, pythonExample, rustExample } from './examples.ts';
 import {
+  curlProgram,
   envoyProxy,
   goClient,
   javaClient,
@@ -19,7 +20,7 @@ import {
 declare module 'vitest' {
   interface ProvidedContext {
     /** By what the programs are of. */
-    equipment: Readonly<Record<'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>>;
+    equipment: Readonly<Record<'curl' | 'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>>;
     /** The programs of `deploy/examples/`. */
     examples: Readonly<Record<Language, Example>>;
   }
@@ -31,7 +32,8 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);
-  const [envoy, go, java, nginx, openssl, python, rust] = await Promise.all([
+  const [curl, envoy, go, java, nginx, openssl, python, rust] = await Promise.all([
+    curlProgram(),
     envoyProxy(directory),
     goClient(directory),
     javaClient(directory),
@@ -40,7 +42,7 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
     pythonClient(),
     rustClient(),
   ]);
-  const equipment = { envoy, go, java, nginx, openssl, python, rust };
+  const equipment = { curl, envoy, go, java, nginx, openssl, python, rust };
   for (const [name, of] of Object.entries(equipment)) {
     if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
   }

@@ -86,6 +86,10 @@ export function rustClient(): Promise<Equipment> {
   return built(['cargo'], [join(target, 'debug', 'interop')], () => tool('cargo', args, here));
 }
 
+export function curlProgram(): Promise<Equipment> {
+  return built(['curl'], ['curl'], () => tool('curl', ['--version'], here));
+}
+
 export function opensslProgram(): Promise<Equipment> {
   return built(['openssl'], ['openssl'], () => tool('openssl', ['version'], here));
 }
