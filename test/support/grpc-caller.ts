@@ -91,12 +91,14 @@ export class GrpcCaller {
     );
   }
 
-  duplex<M extends DescMethod>(method: M) {
+  /** @param hear told of each message as it comes */
+  duplex<M extends DescMethod>(method: M, hear: (message: MessageShape<M['output']>) => void = () => undefined) {
     const [path, encode, decode] = wire(method);
     const call: ClientDuplexStream<
       MessageInitShape<M['input']>,
       MessageShape<M['output']>
     > = this.#client.makeBidiStreamRequest(path, encode, decode);
+    call.on('data', hear);
     return {
       ...followed<MessageShape<M['output']>>(call),
       send: (request: MessageInitShape<M['input']>) => void call.write(request),
