@@ -1,18 +1,18 @@
-import type { Answer, EnvoyPair } from './envoy-pair.ts';
+import type { Answer } from './envoy-pair.ts';
 
-/** Requests through a pair of Envoys, one after another in each of a few lanes, until it is stopped. */
+/** Requests, one after another in each of a few lanes, until it is stopped. */
 export class Load {
   /** What went wrong, in words. */
   readonly failures: string[] = [];
   /** The serial numbers of the client certificates that the server saw. */
   readonly serials = new Set<string>();
-  readonly #pair: EnvoyPair;
+  readonly #ask: () => Promise<Answer>;
   readonly #lanes: readonly Promise<void>[];
   #answered = 0;
   #stopped = false;
 
-  constructor(pair: EnvoyPair, lanes = 4) {
-    this.#pair = pair;
+  constructor(ask: () => Promise<Answer>, lanes = 4) {
+    this.#ask = ask;
     this.#lanes = Array.from({ length: lanes }, () => this.#run());
   }
 
@@ -29,7 +29,7 @@ export class Load {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
-        this.#take(await this.#pair.ask());
+        this.#take(await this.#ask());
       } catch (error) {
         this.failures.push(String(error));
       }

@@ -19,7 +19,7 @@ equipped('two Envoys under steady load', [envoy, ROOT], () => {
         await using agent = await Agent.start(ENTRIES);
         await using pair = await EnvoyPair.start(envoy, agent, variant);
         const before = await pair.api.serials();
-        const load = new Load(pair);
+        const load = new Load(() => pair.ask());
         try {
           await eventually(
             `${ROTATIONS} rotations`,
@@ -42,7 +42,7 @@ equipped('two Envoys under steady load', [envoy, ROOT], () => {
           await using agent = await Agent.start([entry('api', {}, API.uid), entry('web', {}, WEB.uid)]);
           await using pair = await EnvoyPair.start(envoy, agent, variant);
           const before = [await pair.web.serials(), await pair.api.serials()];
-          const load = new Load(pair);
+          const load = new Load(() => pair.ask());
           let took: number;
           try {
             expect(await agent.end(signal)).toBe(signal === 'SIGTERM' ? 0 : 'SIGKILL');
