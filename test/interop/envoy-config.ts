@@ -31,8 +31,19 @@ export function bootstrap(
   };
 }
 
-/** A server on a free port of loopback. @param identity makes it one that demands a certificate; plain HTTP without */
-export function listener(name: string, route: Config, identity?: Identity, filters: readonly Config[] = []): Config {
+/**
+ * A server on a free port of loopback.
+ *
+ * @param identity makes it one that demands a certificate; plain HTTP without
+ * @param more of its TLS
+ */
+export function listener(
+  name: string,
+  route: Config,
+  identity?: Identity,
+  filters: readonly Config[] = [],
+  more: Config = {},
+): Config {
   const manager = typed('http', 'extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', {
     stat_prefix: name,
     http_filters: [...filters, typed('router', `${HTTP}.router.v3.Router`)],
@@ -49,6 +60,7 @@ export function listener(name: string, route: Config, identity?: Identity, filte
     transport_socket: typed('tls', `${TLS}.DownstreamTlsContext`, {
       require_client_certificate: true,
       common_tls_context: secrets(identity),
+      ...more,
     }),
   };
   return { name, stat_prefix: name, address: address(0), filter_chains: [{ filters: [manager], ...tls }] };

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { FederatedAgent } from '../support/federated-agent.ts';
 import { eventually } from '../support/json-lines.ts';
 import { Envoy } from './envoy.ts';
-import type { Variant } from './envoy-config.ts';
+import type { Identity, Variant } from './envoy-config.ts';
 import { allow, answer, bootstrap, listener, to, upstream } from './envoy-config.ts';
 import { Load } from './envoy-load.ts';
 import { ask } from './envoy-pair.ts';
@@ -32,17 +32,21 @@ for (const variant of ['GRPC', 'DELTA_GRPC'] satisfies Variant[]) {
     let server: Envoy;
     let entrance: number;
 
+    async function clientWith(asked: Identity): Promise<Envoy> {
+      const resources = {
+        listeners: [listener('entrance', to('far'))],
+        clusters: [upstream('far', await server.port('mtls'), asked, { peer: FAR, once: true })],
+      };
+      return Envoy.start(envoy, bootstrap(near.home.socket, resources));
+    }
+
     const answers = (status: number) => async () => ((await ask(entrance)).status === status ? true : undefined);
 
     beforeAll(async () => {
       await Promise.all([near.start(), far.start()]);
       const inside = listener('mtls', answer('hello'), identity, [allow(NEAR)]);
       server = await Envoy.start(envoy, bootstrap(far.home.socket, { listeners: [inside] }));
-      const resources = {
-        listeners: [listener('entrance', to('far'))],
-        clusters: [upstream('far', await server.port('mtls'), identity, { peer: FAR, once: true })],
-      };
-      client = await Envoy.start(envoy, bootstrap(near.home.socket, resources));
+      client = await clientWith(identity);
       entrance = await client.port('entrance');
     });
     afterAll(async () => {
@@ -98,6 +102,16 @@ for (const variant of ['GRPC', 'DELTA_GRPC'] satisfies Variant[]) {
       await eventually('refused', answers(503), SOON_MS);
       await far.giveTo(near);
       await eventually('an answer', answers(200), SOON_MS);
+    });
+
+    it('go on with a withdrawn bundle that one asked for by its own name, as docs/envoy.md warns', async () => {
+      await using named = await clientWith({ ...identity, peers: 'spiffe://other.org' });
+      const through = await named.port('entrance');
+      expect(await ask(through)).toMatchObject({ status: 200 });
+      near.home.replace('other.json', '{"keys": []}');
+      await eventually('refused', answers(503), SOON_MS);
+      expect(await ask(through)).toMatchObject({ status: 200 });
+      await far.giveTo(near);
     });
   });
 }
