@@ -1,11 +1,13 @@
 import type { Server } from 'node:https';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { comeAndGo } from '../support/come-and-go.ts';
 import { eventually } from '../support/json-lines.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import { Agent, entry, FEDERATED_DOMAIN } from './agent.ts';
 import { Envoy } from './envoy.ts';
 import type { Variant } from './envoy-config.ts';
 import { bootstrap, listener, to, upstream } from './envoy-config.ts';
+import { Load } from './envoy-load.ts';
 import type { PairOptions } from './envoy-pair.ts';
 import { API, ask, EnvoyPair, idOf, WEB } from './envoy-pair.ts';
 import { equipped, ROOT } from './equipment.ts';
@@ -91,6 +93,42 @@ for (const [name, variant, options] of WAYS) {
     });
   });
 }
+
+equipped('an Envoy that is told of one death after another', [envoy, ROOT], () => {
+  for (const variant of ['GRPC', 'DELTA_GRPC'] satisfies Variant[]) {
+    it(`refuses each within a second (${variant})`, async () => {
+      await using agent = await Agent.start([entry('api', {}, API.uid), entry('victim'), entry('web', {}, WEB.uid)]);
+      const allowed = [idOf('victim'), idOf('web')];
+      await using pair = await EnvoyPair.start(envoy, agent, variant, { allowed });
+      const load = new Load(() => pair.ask());
+      const over = new AbortController();
+      const churn = async () => {
+        while (!over.signal.aborted) await comeAndGo(agent.socket, 'leave');
+      };
+      const churning = Promise.all([churn(), churn()]);
+      const took: number[] = [];
+      try {
+        for (const _ of [1, 2, 3]) {
+          await using victim = new WorkloadClient(agent.socket);
+          const thief = await StolenIdentity.of(victim);
+          expect(await thief.knock(pair.port, 'TLSv1.3')).toMatchObject({ status: 200 });
+          victim.kill();
+          const died = performance.now();
+          await eventually('it is refused', async () =>
+            (await thief.knock(pair.port, 'TLSv1.3')).status === undefined ? true : undefined,
+          );
+          took.push(performance.now() - died);
+        }
+      } finally {
+        over.abort();
+        await churning;
+        await load.stop();
+      }
+      expect(took.filter((ms) => ms >= DEATH_MS)).toEqual([]);
+      expect(load.failures).toEqual([]);
+    });
+  }
+});
 
 function portOf(server: Server): number {
   const address = server.address();
