@@ -11,6 +11,8 @@ export interface Identity {
   readonly variant: Variant;
   /** What it says as `:authority`; the name of its cluster by default. */
   readonly authority?: string;
+  /** Whether it says its node in the first request of a stream alone, as Istio's do. */
+  readonly nodeOnce?: boolean;
 }
 
 const API = 'type.googleapis.com/envoy';
@@ -116,7 +118,7 @@ function secrets(identity: Identity, peer?: string): Config {
   };
 }
 
-function source({ variant, authority }: Identity): Config {
+function source({ variant, authority, nodeOnce = false }: Identity): Config {
   // Without it a stream that ended is opened again after up to half a minute.
   const retry = { retry_back_off: { base_interval: '0.1s', max_interval: '1s' } };
   return {
@@ -124,6 +126,7 @@ function source({ variant, authority }: Identity): Config {
     api_config_source: {
       api_type: variant,
       transport_api_version: 'V3',
+      set_node_on_first_message_only: nodeOnce,
       grpc_services: [{ envoy_grpc: { cluster_name: AGENT, authority, retry_policy: retry } }],
     },
   };

@@ -21,8 +21,12 @@ const WAYS: readonly (readonly [string, Variant, PairOptions])[] = [
   ['its own bundle in delta SDS', 'DELTA_GRPC', { identity: { peers: 'spiffe://example.org' } }],
   ['all bundles', 'GRPC', { identity: { peers: 'ALL' } }],
   ['all bundles in delta SDS', 'DELTA_GRPC', { identity: { peers: 'ALL' } }],
-  ['a plain trusted_ca', 'GRPC', { metadata: { disable_spiffe_cert_validation: true } }],
-  ['a plain trusted_ca in delta SDS', 'DELTA_GRPC', { metadata: { disable_spiffe_cert_validation: 'true' } }],
+  ['a plain trusted_ca', 'GRPC', { metadata: { disable_spiffe_cert_validation: true }, identity: { nodeOnce: true } }],
+  [
+    'a plain trusted_ca in delta SDS',
+    'DELTA_GRPC',
+    { metadata: { disable_spiffe_cert_validation: 'true' }, identity: { nodeOnce: true } },
+  ],
 ];
 
 for (const [name, variant, options] of WAYS) {
@@ -64,6 +68,11 @@ for (const [name, variant, options] of WAYS) {
       }
       expect(performance.now() - died).toBeLessThan(DEATH_MS);
 
+      // The update was written as the node had once said; the SPIFFE validator names the trust domain of the roots.
+      const plain = options.metadata !== undefined;
+      expect(await pair.api.authorities()).toEqual([
+        expect.stringMatching(plain ? /^<inline>$/ : /^(example|other)\.org: <inline>$/),
+      ]);
       // Nobody else is refused, and the next process of the same entry has an identity of its own.
       expect(await pair.ask()).toMatchObject({ status: 200, peer: idOf('web') });
       await using successor = new WorkloadClient(agent.socket);

@@ -12,8 +12,9 @@ import { commandOf } from './equipment.ts';
 /** A part of Envoy's configuration, as its JSON has it. */
 export type Config = Readonly<Record<string, unknown>>;
 
-/** A certificate chain that an Envoy presents. */
-interface CertificateChain {
+/** What an Envoy presents, and whom it verifies by. */
+interface Certificates {
+  readonly ca_cert: readonly { readonly path: string }[];
   readonly cert_chain: readonly {
     readonly serial_number: string;
     readonly subject_alt_names: readonly { readonly uri?: string }[];
@@ -114,9 +115,20 @@ export class Envoy implements AsyncDisposable {
 
   /** The serial numbers of the certificates that it presents, as lower-case hexadecimal. */
   async serials(): Promise<readonly string[]> {
-    const { certificates } = JSON.parse(await this.get('/certs')) as { certificates: readonly CertificateChain[] };
-    const serials = certificates.flatMap(({ cert_chain: [leaf] }) => (leaf === undefined ? [] : [leaf.serial_number]));
+    const serials = (await this.#certificates()).flatMap(({ cert_chain: [leaf] }) =>
+      leaf === undefined ? [] : [leaf.serial_number],
+    );
     return [...new Set(serials)];
+  }
+
+  /** From where it has the CAs that it verifies by; its SPIFFE validator tells the trust domain besides. */
+  async authorities(): Promise<readonly string[]> {
+    const paths = (await this.#certificates()).flatMap(({ ca_cert: [ca] }) => (ca === undefined ? [] : [ca.path]));
+    return [...new Set(paths)];
+  }
+
+  async #certificates(): Promise<readonly Certificates[]> {
+    return (JSON.parse(await this.get('/certs')) as { certificates: readonly Certificates[] }).certificates;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
