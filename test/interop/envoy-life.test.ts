@@ -5,10 +5,12 @@ import { expect, inject, it } from 'vitest';
 import { mayfly } from '../support/daemon.ts';
 import { eventually } from '../support/json-lines.ts';
 import { Agent, entry } from './agent.ts';
+import { envoyProxy } from './consumers.ts';
 import { Envoy } from './envoy.ts';
 import { answer, bootstrap, listener } from './envoy-config.ts';
 import { API, EnvoyPair, idOf, WEB } from './envoy-pair.ts';
 import { commandOf, equipped, ROOT } from './equipment.ts';
+import { cell, evidence } from './evidence/evidence.ts';
 
 const { curl, envoy } = inject('equipment');
 const run = promisify(execFile);
@@ -18,23 +20,31 @@ const web = entry('web', {}, WEB.uid);
 
 equipped('an agent and its Envoys', [envoy, ROOT], () => {
   for (const variant of ['GRPC', 'DELTA_GRPC'] as const) {
-    it(`withdraws an identity, and gives it anew (${variant})`, async () => {
-      await using agent = await Agent.start([api, web]);
-      await using pair = await EnvoyPair.start(envoy, agent, variant);
-      const before = await pair.web.serials();
+    it(
+      `withdraws an identity, and gives it anew (${variant})`,
+      evidence(cell(envoyProxy, 'withdrawal', 'keeps what it has, and its peers refuse it')),
+      async () => {
+        await using agent = await Agent.start([api, web]);
+        await using pair = await EnvoyPair.start(envoy, agent, variant);
+        const before = await pair.web.serials();
 
-      agent.setEntries([api]);
-      // It goes on with what it had, which nobody takes any more.
-      await eventually('its peer refuses it', async () => ((await pair.ask()).status === 503 ? true : undefined), 1000);
-      expect(await pair.web.serials()).toEqual(before);
-      expect(await pair.api.stat('listener.mtls.ssl.fail_verify_error')).toBeGreaterThan(0);
+        agent.setEntries([api]);
+        // It goes on with what it had, which nobody takes any more.
+        await eventually(
+          'its peer refuses it',
+          async () => ((await pair.ask()).status === 503 ? true : undefined),
+          1000,
+        );
+        expect(await pair.web.serials()).toEqual(before);
+        expect(await pair.api.stat('listener.mtls.ssl.fail_verify_error')).toBeGreaterThan(0);
 
-      agent.setEntries([api, web]);
-      await eventually('it is back', async () => ((await pair.ask()).status === 200 ? true : undefined));
-      expect(await pair.web.serials()).not.toEqual(before);
-    });
+        agent.setEntries([api, web]);
+        await eventually('it is back', async () => ((await pair.ask()).status === 200 ? true : undefined));
+        expect(await pair.web.serials()).not.toEqual(before);
+      },
+    );
 
-    it(`lets an Envoy wait that comes before its entry (${variant})`, async () => {
+    it(`lets an Envoy wait that comes before its entry (${variant})`, evidence(cell(envoyProxy, 'late')), async () => {
       await using agent = await Agent.start([web]);
       const identity = { certificate: idOf('api'), peers: 'ROOTCA', variant };
       const server = listener('mtls', answer('hello'), identity);

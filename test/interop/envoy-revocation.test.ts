@@ -4,6 +4,7 @@ import { comeAndGo } from '../support/come-and-go.ts';
 import { eventually } from '../support/json-lines.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import { Agent, entry, FEDERATED_DOMAIN } from './agent.ts';
+import { envoyProxy } from './consumers.ts';
 import { Envoy } from './envoy.ts';
 import type { Variant } from './envoy-config.ts';
 import { bootstrap, listener, to, upstream } from './envoy-config.ts';
@@ -11,6 +12,8 @@ import { Load } from './envoy-load.ts';
 import type { PairOptions } from './envoy-pair.ts';
 import { API, ask, EnvoyPair, idOf, WEB } from './envoy-pair.ts';
 import { equipped, ROOT } from './equipment.ts';
+import { cell, evidence } from './evidence/evidence.ts';
+
 import { StolenIdentity, VERSIONS } from './stolen-identity.ts';
 
 const { envoy } = inject('equipment');
@@ -46,60 +49,68 @@ for (const [name, variant, options] of WAYS) {
       await agent[Symbol.asyncDispose]();
     });
 
-    it('refuses a stolen identity within a second of the death of its process, in resumed sessions too', async () => {
-      await using victim = new WorkloadClient(agent.socket);
-      const thief = await StolenIdentity.of(victim);
-      const sessions: (Buffer | undefined)[] = [];
-      for (const version of VERSIONS) {
-        const first = await thief.knock(pair.port, version);
-        expect(first).toMatchObject({ status: 200, resumed: false });
-        sessions.push(first.session);
-        expect(await thief.knock(pair.port, version, first.session)).toMatchObject({ status: 200, resumed: true });
-      }
+    it(
+      'refuses a stolen identity within a second of the death of its process, in resumed sessions too',
+      evidence(cell(envoyProxy, 'revocation', `within ${DEATH_MS / 1000} s`)),
+      async () => {
+        await using victim = new WorkloadClient(agent.socket);
+        const thief = await StolenIdentity.of(victim);
+        const sessions: (Buffer | undefined)[] = [];
+        for (const version of VERSIONS) {
+          const first = await thief.knock(pair.port, version);
+          expect(first).toMatchObject({ status: 200, resumed: false });
+          sessions.push(first.session);
+          expect(await thief.knock(pair.port, version, first.session)).toMatchObject({ status: 200, resumed: true });
+        }
 
-      victim.kill();
-      const died = performance.now();
-      await eventually('it is refused', async () =>
-        (await thief.knock(pair.port, 'TLSv1.3')).status === undefined ? true : undefined,
-      );
-      for (const [index, version] of VERSIONS.entries()) {
-        expect(await thief.knock(pair.port, version, sessions[index])).toMatchObject({ status: undefined });
-        expect(await thief.knock(pair.port, version)).toMatchObject({ status: undefined });
-      }
-      expect(performance.now() - died).toBeLessThan(DEATH_MS);
+        victim.kill();
+        const died = performance.now();
+        await eventually('it is refused', async () =>
+          (await thief.knock(pair.port, 'TLSv1.3')).status === undefined ? true : undefined,
+        );
+        for (const [index, version] of VERSIONS.entries()) {
+          expect(await thief.knock(pair.port, version, sessions[index])).toMatchObject({ status: undefined });
+          expect(await thief.knock(pair.port, version)).toMatchObject({ status: undefined });
+        }
+        expect(performance.now() - died).toBeLessThan(DEATH_MS);
 
-      // The update was written as the node had once said; the SPIFFE validator names the trust domain of the roots.
-      const plain = options.metadata !== undefined;
-      expect(await pair.api.authorities()).toEqual([
-        expect.stringMatching(plain ? /^<inline>$/ : /^(example|other)\.org: <inline>$/),
-      ]);
-      // Nobody else is refused, and the next process of the same entry has an identity of its own.
-      expect(await pair.ask()).toMatchObject({ status: 200, peer: idOf('web') });
-      await using successor = new WorkloadClient(agent.socket);
-      expect(await (await StolenIdentity.of(successor)).knock(pair.port, 'TLSv1.3')).toMatchObject({ status: 200 });
-    });
+        // The update was written as the node had once said; the SPIFFE validator names the trust domain of the roots.
+        const plain = options.metadata !== undefined;
+        expect(await pair.api.authorities()).toEqual([
+          expect.stringMatching(plain ? /^<inline>$/ : /^(example|other)\.org: <inline>$/),
+        ]);
+        // Nobody else is refused, and the next process of the same entry has an identity of its own.
+        expect(await pair.ask()).toMatchObject({ status: 200, peer: idOf('web') });
+        await using successor = new WorkloadClient(agent.socket);
+        expect(await (await StolenIdentity.of(successor)).knock(pair.port, 'TLSv1.3')).toMatchObject({ status: 200 });
+      },
+    );
 
-    it('does not speak to a server with such an identity', async () => {
-      await using victim = new WorkloadClient(agent.socket);
-      await using server = await (await StolenIdentity.of(victim)).serve();
-      const identity = { certificate: 'default', peers: 'ROOTCA', variant, ...options.identity };
-      const resources = {
-        listeners: [listener('entrance', to('victim'))],
-        clusters: [upstream('victim', portOf(server), identity, { peer: idOf('victim'), once: true })],
-      };
-      await using client = await Envoy.start(envoy, bootstrap(agent.socket, resources, options.metadata), WEB);
-      const entrance = await client.port('entrance');
-      for (const _ of [1, 2]) expect(await ask(entrance)).toMatchObject({ status: 200 });
-      expect(await client.stat('cluster.victim.ssl.session_reused')).toBe(1);
+    it(
+      'does not speak to a server with such an identity',
+      evidence(cell(envoyProxy, 'revocation', `within ${DEATH_MS / 1000} s`)),
+      async () => {
+        await using victim = new WorkloadClient(agent.socket);
+        await using server = await (await StolenIdentity.of(victim)).serve();
+        const identity = { certificate: 'default', peers: 'ROOTCA', variant, ...options.identity };
+        const resources = {
+          listeners: [listener('entrance', to('victim'))],
+          clusters: [upstream('victim', portOf(server), identity, { peer: idOf('victim'), once: true })],
+        };
+        await using client = await Envoy.start(envoy, bootstrap(agent.socket, resources, options.metadata), WEB);
+        const entrance = await client.port('entrance');
+        for (const _ of [1, 2]) expect(await ask(entrance)).toMatchObject({ status: 200 });
+        expect(await client.stat('cluster.victim.ssl.session_reused')).toBe(1);
 
-      victim.kill();
-      const died = performance.now();
-      await eventually('it is refused', async () => ((await ask(entrance)).status === 503 ? true : undefined));
-      expect(performance.now() - died).toBeLessThan(DEATH_MS);
-      expect(await ask(entrance)).toMatchObject({ status: 503 });
-      expect(await client.stat('cluster.victim.ssl.fail_verify_error')).toBeGreaterThan(0);
-      expect(await pair.ask()).toMatchObject({ status: 200 });
-    });
+        victim.kill();
+        const died = performance.now();
+        await eventually('it is refused', async () => ((await ask(entrance)).status === 503 ? true : undefined));
+        expect(performance.now() - died).toBeLessThan(DEATH_MS);
+        expect(await ask(entrance)).toMatchObject({ status: 503 });
+        expect(await client.stat('cluster.victim.ssl.fail_verify_error')).toBeGreaterThan(0);
+        expect(await pair.ask()).toMatchObject({ status: 200 });
+      },
+    );
   });
 }
 

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { Agent, entry } from './agent.ts';
+import { envoyProxy } from './consumers.ts';
 import { Envoy } from './envoy.ts';
 import type { Variant } from './envoy-config.ts';
 import { bootstrap, listener, to, upstream } from './envoy-config.ts';
 import { API, ask, EnvoyPair, idOf, WEB } from './envoy-pair.ts';
 import { equipped, ROOT } from './equipment.ts';
+import { cell, evidence } from './evidence/evidence.ts';
 
 const { envoy } = inject('equipment');
 
@@ -44,15 +46,19 @@ for (const [name, variant] of VARIANTS) {
       await agent[Symbol.asyncDispose]();
     });
 
-    it('speak mTLS, each with the identity of its own process', async () => {
-      const [serial, ...others] = await pair.web.serials();
-      expect(others).toEqual([]);
-      expect(await pair.ask()).toEqual({ status: 200, body: 'hello', peer: idOf('web'), serial });
-      expect(await pair.api.serials()).not.toContain(serial);
-      expect(pair.web.log + pair.api.log).not.toContain('rejected');
-    });
+    it(
+      'speak mTLS, each with the identity of its own process',
+      evidence(cell(envoyProxy, 'sds', name), cell(envoyProxy, 'mtls')),
+      async () => {
+        const [serial, ...others] = await pair.web.serials();
+        expect(others).toEqual([]);
+        expect(await pair.ask()).toEqual({ status: 200, body: 'hello', peer: idOf('web'), serial });
+        expect(await pair.api.serials()).not.toContain(serial);
+        expect(pair.web.log + pair.api.log).not.toContain('rejected');
+      },
+    );
 
-    it('let one SPIFFE ID in and no other, by RBAC', async () => {
+    it('let one SPIFFE ID in and no other, by RBAC', evidence(cell(envoyProxy, 'access')), async () => {
       const { answer } = await askedBy(STRANGER, idOf('api'));
       expect(answer).toMatchObject({ status: 403, body: 'RBAC: access denied' });
       // Who it is was never in doubt.
@@ -61,7 +67,7 @@ for (const [name, variant] of VARIANTS) {
       expect(await pair.ask()).toMatchObject({ status: 200 });
     });
 
-    it('do not speak to a server with another SPIFFE ID', async () => {
+    it('do not speak to a server with another SPIFFE ID', evidence(cell(envoyProxy, 'access')), async () => {
       const { answer, refused } = await askedBy(WEB, idOf('payments'));
       expect(answer).toMatchObject({ status: 503 });
       expect(refused).toBeGreaterThan(0);

@@ -31,6 +31,21 @@ export const GROUPS = {
       revocation: 'Revocation lists',
     },
   },
+  proxies: {
+    title: 'Proxies',
+    columns: {
+      sds: 'SDS',
+      mtls: 'mTLS',
+      access: 'Access by SPIFFE ID',
+      rotation: 'Rotation under load',
+      withdrawal: 'Entry withdrawn',
+      late: 'Starts before its entry',
+      restart: 'Agent back after a restart',
+      stopped: 'Agent stopped',
+      revocation: 'Refuses the certificate of a process that has ended',
+      federation: 'Two trust domains',
+    },
+  },
 } as const satisfies Record<string, { readonly title: string; readonly columns: Readonly<Record<string, string>> }>;
 
 export type Group = keyof typeof GROUPS;
