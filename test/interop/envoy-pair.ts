@@ -45,12 +45,14 @@ export class EnvoyPair implements AsyncDisposable {
   readonly entrance: number;
   /** Where `api` takes mTLS. */
   readonly port: number;
+  readonly #both: AsyncDisposableStack;
 
-  private constructor(web: Envoy, api: Envoy, entrance: number, port: number) {
+  private constructor(web: Envoy, api: Envoy, ports: { entrance: number; port: number }, both: AsyncDisposableStack) {
     this.web = web;
     this.api = api;
-    this.entrance = entrance;
-    this.port = port;
+    this.entrance = ports.entrance;
+    this.port = ports.port;
+    this.#both = both;
   }
 
   static async start(
@@ -61,14 +63,15 @@ export class EnvoyPair implements AsyncDisposable {
   ): Promise<EnvoyPair> {
     const identity = { certificate: 'default', peers: 'ROOTCA', variant, ...asked };
     const server = listener('mtls', answer('hello'), identity, [allow(...allowed)]);
-    const api = await Envoy.start(envoy, bootstrap(socket, { listeners: [server] }, metadata), API);
+    await using both = new AsyncDisposableStack();
+    const api = both.use(await Envoy.start(envoy, bootstrap(socket, { listeners: [server] }, metadata), API));
     const port = await api.port('mtls');
     const resources = {
       listeners: [listener('entrance', to('api'))],
       clusters: [upstream('api', port, identity, { peer: idOf('api'), once: true })],
     };
-    const web = await Envoy.start(envoy, bootstrap(socket, resources, metadata), WEB);
-    return new EnvoyPair(web, api, await web.port('entrance'), port);
+    const web = both.use(await Envoy.start(envoy, bootstrap(socket, resources, metadata), WEB));
+    return new EnvoyPair(web, api, { entrance: await web.port('entrance'), port }, both.move());
   }
 
   /** A request through both. */
@@ -77,8 +80,7 @@ export class EnvoyPair implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.web[Symbol.asyncDispose]();
-    await this.api[Symbol.asyncDispose]();
+    await this.#both[Symbol.asyncDispose]();
   }
 }
 
