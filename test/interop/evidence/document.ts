@@ -10,7 +10,7 @@ const WHO = 'Who';
 const END = '<!-- end of what was seen -->';
 
 /** Upper ends of the ranges that a duration is told in, in seconds. */
-const WITHIN = [5, 15, 60];
+const WITHIN = [10, 20, 60];
 const TOLD = /^within (\d+) s$/;
 
 /**
