@@ -15,6 +15,7 @@ export interface EntrySpec {
   readonly spiffe_id: string;
   readonly selectors: readonly string[];
   readonly x509_svid_ttl?: string;
+  readonly wit_svid_ttl?: string;
   readonly hint?: string;
   readonly dns_names?: readonly string[];
   readonly federates_with?: readonly string[];

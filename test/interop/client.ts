@@ -30,6 +30,15 @@ export interface Token {
   readonly token: string;
 }
 
+/** A WIT-SVID as a client library holds it. */
+export interface Wit {
+  readonly id: string;
+  readonly hint: string;
+  /** Seconds since the epoch. */
+  readonly expiry: number;
+  readonly token: string;
+}
+
 /** The authorities of a trust domain: certificates as base64 of DER, and key ids. */
 export interface Bundle {
   readonly x509: readonly string[];
@@ -71,6 +80,12 @@ export interface Commands {
   validate: [args: { readonly token: string; readonly audience: readonly string[] }, answer: Token];
   /** Validates a token in the client. */
   verify: [args: { readonly token: string; readonly audience: readonly string[] }, answer: Token];
+  /** Opens the source of WIT-SVIDs. */
+  witSource: [args: object, answer: null];
+  /** What the source of WIT-SVIDs holds for an id, verified with the keys that it holds. */
+  wit: [args: { readonly subject: string }, answer: Wit];
+  /** Fetches a WIT-SVID once, outside the source; of the first identity where none is named. */
+  fetchWit: [args: { readonly subject?: string }, answer: Wit];
   /**
    * Serves mTLS to one SPIFFE ID; the address. Handshakes come as events `accepted` and `refused`. With `defaults` as the library does
    * it when nothing is said, where a user should say something.

@@ -7,6 +7,7 @@ export const GROUPS = {
     columns: {
       x509: 'X.509-SVIDs',
       jwt: 'JWT-SVIDs',
+      wit: 'WIT-SVIDs',
       bundles: 'Bundles',
       updates: 'Updates',
       rotation: 'Rotation',

@@ -90,6 +90,12 @@ func run(ctx context.Context, workload *workload, asked command) (any, error) {
 		return workload.validate(asked.Token, asked.Audience)
 	case "verify":
 		return workload.verify(asked.Token, asked.Audience)
+	case "witSource":
+		return workload.witSource()
+	case "wit":
+		return workload.wit(asked.Subject)
+	case "fetchWit":
+		return workload.fetchWIT(asked.Subject)
 	case "listen":
 		return workload.listen(asked.Expect)
 	case "dial":

@@ -25,6 +25,7 @@ type workload struct {
 	x509    *workloadapi.X509Source
 	jwts    *workloadapi.JWTSource
 	bundles *workloadapi.BundleSource
+	wits    *workloadapi.WITSource
 	// kept are the connections that stay open, by the address of their server.
 	kept map[string]*conversation
 }
@@ -204,5 +205,8 @@ func (w *workload) close() {
 	}
 	if w.bundles != nil {
 		w.bundles.Close()
+	}
+	if w.wits != nil {
+		w.wits.Close()
 	}
 }
