@@ -21,6 +21,7 @@ equipped('gRPC tools', [go], () => {
   it('list the services by reflection', async () => {
     expect(await client.ask('services')).toEqual([
       WORKLOAD_API,
+      'mayfly.workload.v1.WorkloadExtension',
       'envoy.service.secret.v3.SecretDiscoveryService',
       'grpc.health.v1.Health',
       'grpc.reflection.v1.ServerReflection',

@@ -23,18 +23,16 @@ public final class Client {
     int port = Integer.parseInt(args[0].substring(host.length() + 1));
     var expected = Set.of(SpiffeId.parse(args[1]));
     // Waits until the agent gives this process an identity; from then on the source follows each renewal.
-    var context =
-        SpiffeSslContextFactory.getSslContext(
-            SslContextOptions.builder()
-                .sslProtocol("TLSv1.3")
-                .x509Source(DefaultX509Source.newSource())
-                .acceptedSpiffeIdsSupplier(() -> expected)
-                .build());
-    // Who resumes a session is not verified again, by default for a day.
-    context.getClientSessionContext().setSessionTimeout(1);
+    var options =
+        SslContextOptions.builder()
+            .sslProtocol("TLSv1.3")
+            .x509Source(DefaultX509Source.newSource())
+            .acceptedSpiffeIdsSupplier(() -> expected)
+            .build();
     try {
       while (true) {
-        call(context, new InetSocketAddress(host, port));
+        // A context of its own has no session to resume: who resumes one is not verified again, by default for a day.
+        call(SpiffeSslContextFactory.getSslContext(options), new InetSocketAddress(host, port));
         Thread.sleep(1_000);
       }
     } catch (IOException error) {

@@ -20,6 +20,8 @@ public final class Server {
     }
     String host = args[0].substring(0, args[0].lastIndexOf(':'));
     int port = Integer.parseInt(args[0].substring(host.length() + 1));
+    // Who resumes a session is not verified again, by default for a day. Both are needed: this, and a short timeout below.
+    System.setProperty("jdk.tls.server.enableSessionTicketExtension", "false");
     var allowed = Set.of(SpiffeId.parse(args[1]));
     // Waits until the agent gives this process an identity; from then on the source follows each renewal.
     var context =
@@ -29,7 +31,6 @@ public final class Server {
                 .x509Source(DefaultX509Source.newSource())
                 .acceptedSpiffeIdsSupplier(() -> allowed)
                 .build());
-    // Who resumes a session is not verified again, by default for a day.
     context.getServerSessionContext().setSessionTimeout(1);
     var listener =
         (SSLServerSocket)
