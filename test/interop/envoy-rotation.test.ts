@@ -5,7 +5,7 @@ import { envoyProxy } from './consumers.ts';
 import { Load } from './envoy-load.ts';
 import { API, EnvoyPair, WEB } from './envoy-pair.ts';
 import { equipped, ROOT } from './equipment.ts';
-import { cell, evidence } from './evidence/evidence.ts';
+import { cell, duration, evidence } from './evidence/evidence.ts';
 
 const { envoy } = inject('equipment');
 
@@ -63,7 +63,7 @@ equipped('two Envoys under steady load', [envoy, ROOT], () => {
       for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
         it(
           `go on while the agent is ended by ${signal}, and follow the next one`,
-          evidence(cell(envoyProxy, 'restart')),
+          evidence(duration(envoyProxy, 'restart')),
           async ({ task }) => {
             await using agent = await Agent.start(STEADY);
             await using pair = await EnvoyPair.start(envoy, agent, variant);

@@ -21,11 +21,11 @@ equipped('gRPC tools', [go], () => {
   it('list the services by reflection', async () => {
     expect(await client.ask('services')).toEqual([
       WORKLOAD_API,
-      'mayfly.workload.v1.WorkloadExtension',
       'envoy.service.secret.v3.SecretDiscoveryService',
       'grpc.health.v1.Health',
       'grpc.reflection.v1.ServerReflection',
       'grpc.reflection.v1alpha.ServerReflection',
+      'mayfly.workload.v1.WorkloadExtension',
     ]);
   });
 
