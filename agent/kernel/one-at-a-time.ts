@@ -13,14 +13,14 @@ export class OneAtATime<T> {
 
   /** A run that starts now or later, never one that has begun. Rejects as the work does. */
   ask(): Promise<T> {
+    // Looked at first: between two runs none is running, and whoever started one then would have the next run beside it.
+    if (this.#next !== undefined) return this.#next;
     if (this.#running === undefined) return this.#run();
-    if (this.#next === undefined) {
-      const again = () => {
-        this.#next = undefined;
-        return this.#run();
-      };
-      this.#next = this.#running.then(again, again);
-    }
+    const again = () => {
+      this.#next = undefined;
+      return this.#run();
+    };
+    this.#next = this.#running.then(again, again);
     return this.#next;
   }
 
@@ -31,7 +31,9 @@ export class OneAtATime<T> {
 
   /** Resolves when no run is under way and none is waited for. */
   async idle(): Promise<void> {
-    while (this.#running !== undefined) await Promise.allSettled([this.#next ?? this.#running]);
+    while (this.#running !== undefined || this.#next !== undefined) {
+      await Promise.allSettled([this.#next ?? this.#running]);
+    }
   }
 
   #run(): Promise<T> {

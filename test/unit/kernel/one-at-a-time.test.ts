@@ -11,6 +11,10 @@ function work() {
   return { runs, oneAtATime };
 }
 
+async function turns(count: number): Promise<void> {
+  for (let left = count; left > 0; left -= 1) await Promise.resolve();
+}
+
 describe('work that runs one at a time', () => {
   it('starts at once when nothing runs', async () => {
     const { runs, oneAtATime } = work();
@@ -20,6 +24,27 @@ describe('work that runs one at a time', () => {
     expect(await first).toBe(1);
     void oneAtATime.ask();
     expect(runs).toHaveLength(2);
+  });
+
+  it('never runs beside itself, at whatever moment somebody asks', async () => {
+    let running = 0;
+    let most = 0;
+    const oneAtATime = new OneAtATime(async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await turns(3);
+      running -= 1;
+    });
+    // Around the end of one run and the beginning of the next: each of these asks a turn later than the one before.
+    for (let after = 0; after < 20; after += 1) {
+      void oneAtATime.ask();
+      void oneAtATime.ask();
+      await turns(after);
+      void oneAtATime.ask();
+      await oneAtATime.idle();
+      expect(running).toBe(0);
+    }
+    expect(most).toBe(1);
   });
 
   it('runs once more for all who ask meanwhile, afterwards', async () => {
