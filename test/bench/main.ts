@@ -38,6 +38,7 @@ const LIMITS: Readonly<Record<string, number>> = {
   'new certificate at the last of 1000 mixed streams, worst of 5 (ms)': 250,
 };
 const REST_MS = 3000;
+const WIDTH = 68;
 const STREAM_COUNTS = [1000, 5000];
 const DEATH_STREAMS = 1000;
 const MIXED_STREAMS = 1000;
@@ -174,7 +175,7 @@ async function measureMixed(figures: Map<string, number>): Promise<void> {
 }
 
 function report(ours: Figures, theirs: Figures | undefined): void {
-  console.log(`\n${'figure'.padEnd(50)}${'mayfly'.padStart(10)}${theirs === undefined ? '' : 'peer'.padStart(10)}`);
+  console.log(`\n${'figure'.padEnd(WIDTH)}${'mayfly'.padStart(10)}${theirs === undefined ? '' : 'peer'.padStart(10)}`);
   for (const [name, value] of ours) {
     const other = theirs?.get(name);
     const target = TARGETS[name];
@@ -183,7 +184,7 @@ function report(ours: Figures, theirs: Figures | undefined): void {
       target === undefined ? '' : ` (target: ${target.atLeast === true ? 'at least' : 'at most'} ${target.ratio})`;
     const beside = other === undefined ? '' : `${number(other).padStart(10)}${ratio}${wanted}`;
     const limit = LIMITS[name] === undefined ? '' : ` (target: at most ${LIMITS[name]})`;
-    console.log(`${name.padEnd(50)}${number(value).padStart(10)}${beside}${limit}`);
+    console.log(`${name.padEnd(WIDTH)}${number(value).padStart(10)}${beside}${limit}`);
   }
 }
 

@@ -136,6 +136,15 @@ describe('the secrets of a stream', () => {
     expect(secret.domains['other.org']?.lists).toEqual([]);
   });
 
+  it('have no lists where the authority cannot give one of every CA, since Envoy would refuse all the others', async () => {
+    world.signer.crls.set({ complete: false, reason: 'another agent signs under the same root' });
+    await world.clock.elapse(0);
+    const [secret] = secretsOf(await asking(['ROOTCA']).at(1));
+    if (secret?.kind !== 'spiffe') throw new Error('no bundle');
+    expect(secret.domains['example.org']?.roots).toHaveLength(1);
+    expect(secret.domains['example.org']?.lists).toEqual([]);
+  });
+
   it('are a federated bundle by its id, and never one that no entry federates with', async () => {
     world.federated.set(new Map([[other, foreign]]));
     const [secret] = secretsOf(await asking(['spiffe://other.org']).at(1));
