@@ -5,6 +5,7 @@ import type { ConfirmationKey } from './jwk.ts';
 import { algorithmsOf, publicJwkOf } from './jwk.ts';
 import type { LeafKeyType } from './leaf-key.ts';
 import { generateLeafKey } from './leaf-key.ts';
+import { writeBase64 } from './secret-base64.ts';
 
 /** A key pair that one workload alone will hold, to prove that a WIT-SVID is its own. */
 export interface WitKey {
@@ -22,8 +23,6 @@ interface PrivateMember {
 // RFC 8017 §A.1.2, behind version, modulus and public exponent; RFC 7518 §6.3.2 has them in the same order.
 const RSA_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi'];
 const FIRST_RSA_MEMBER = 3;
-
-const ALPHABET = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_', 'latin1');
 
 /**
  * Makes a key pair for a workload, and writes its JWK straight into the buffer that is kept: a string with a private member in it, as
@@ -55,7 +54,7 @@ function privateJwk(confirmation: ConfirmationKey, pkcs8: Buffer): Buffer {
   let at = open.copy(jwk);
   for (const { name, value } of members) {
     at += jwk.write(`,"${name}":"`, at, 'latin1');
-    at = writeBase64url(jwk, at, value);
+    at = writeBase64(value, jwk, at, 'base64url');
     at += jwk.write('"', at, 'latin1');
   }
   jwk.write('}', at, 'latin1');
@@ -90,15 +89,4 @@ function withoutLeadingZeros(number: Buffer): Buffer {
 
 function memberLength(name: string, value: Buffer): number {
   return `,"${name}":""`.length + Math.ceil((value.length * 4) / 3);
-}
-
-/** Without padding (RFC 7515 §2); returns where it ends. */
-function writeBase64url(into: Buffer, start: number, bytes: Buffer): number {
-  let at = start;
-  for (let from = 0; from < bytes.length; from += 3) {
-    const left = Math.min(3, bytes.length - from);
-    const group = ((bytes[from] ?? 0) << 16) | ((bytes[from + 1] ?? 0) << 8) | (bytes[from + 2] ?? 0);
-    for (let digit = 0; digit <= left; digit++) into[at++] = ALPHABET[(group >> (18 - 6 * digit)) & 0x3f] ?? 0;
-  }
-  return at;
 }
