@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Head } from '../ledger/record.ts';
-import type { Expectation, Fault, Verification } from '../ledger/verify.ts';
+import type { Expectation } from '../ledger/record-check.ts';
+import type { Fault, Verification } from '../ledger/verify.ts';
 import { verifyLedger } from '../ledger/verify.ts';
 import type { PlaceOptions } from './audit-place.ts';
 import { ledgerDirectory, withPlace } from './audit-place.ts';

@@ -7,12 +7,19 @@ import type { AnyRecord, Checkpoint, Head, SignedFields } from './record.ts';
 import { ReplayState } from './replay-state.ts';
 import type { Segment } from './segments.ts';
 import { stateFromJson, stateText } from './state-json.ts';
-import type { Expectation } from './verify.ts';
 
 /** What is wrong with a record: a sentence, and its number where one can be told. */
 export interface RecordProblem {
   readonly seq?: number;
   readonly message: string;
+}
+
+/** What a stream is held against. */
+export interface Expectation {
+  /** A record that is known from elsewhere to be there: makes a cut tail visible. */
+  readonly head?: Head;
+  /** The thumbprint of the key that signed the checkpoints, known from elsewhere. */
+  readonly key?: string;
 }
 
 type Place = { readonly seq: number; readonly time: string };

@@ -2,6 +2,7 @@ import { systemCodeOf } from '../kernel/errors.ts';
 import { fileFailure } from '../kernel/private-files.ts';
 import { linesOf } from './lines.ts';
 import type { Head } from './record.ts';
+import type { Expectation } from './record-check.ts';
 import { RecordCheck } from './record-check.ts';
 import type { Segment, Stream } from './segments.ts';
 import { segmentsOf } from './segments.ts';
@@ -16,14 +17,6 @@ export interface Fault {
   readonly seq?: number;
   /** A sentence. */
   readonly message: string;
-}
-
-/** What a stream is held against. */
-export interface Expectation {
-  /** A record that is known from elsewhere to be there: makes a cut tail visible. */
-  readonly head?: Head;
-  /** The thumbprint of the key that signed the checkpoints, known from elsewhere. */
-  readonly key?: string;
 }
 
 /** What was found. The stream is as it was written when there are no `problems`. */

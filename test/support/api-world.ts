@@ -204,7 +204,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   );
   server.add(WorkloadExtension, workloadExtension(validation, profiles));
   const acknowledgements = new Acknowledgements(clock, log);
-  const sds = { ...SDS, ...options.sds };
+  let sds: SdsConfig = { ...SDS, ...options.sds };
   server.add(SecretDiscoveryService, secretDiscovery({ leases, config: () => sds, acknowledgements }), [
     'fetchSecrets',
   ]);
@@ -259,6 +259,10 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     log,
     fault,
     acknowledgements,
+    /** As a reload of the configuration does. */
+    configureSds: (changed: Partial<SdsConfig>) => {
+      sds = { ...sds, ...changed };
+    },
     issuer,
     ledger,
     revocation,

@@ -2,7 +2,8 @@ import type { X509Svid } from '../../lease/svid.ts';
 import { SecretMessage } from '../secret-message.ts';
 import type { Part } from '../wire-format.ts';
 import { joined } from '../wire-format.ts';
-import type { Holdable, Resource } from './secrets.ts';
+import type { Resource } from './resource.ts';
+import type { Holdable } from './secrets.ts';
 import type { Subscription } from './subscription.ts';
 
 /** A response that is to be sent. */

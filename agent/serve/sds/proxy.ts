@@ -3,9 +3,9 @@ import type { Status } from '../../gen/google/rpc/status_pb.js';
 import { MayflyError } from '../../kernel/errors.ts';
 import type { ProcessInstance } from '../../peer/instance.ts';
 import type { Acknowledgements } from './acknowledgements.ts';
+import { SECRET_TYPE } from './resource.ts';
 import type { SecretNames } from './resource-name.ts';
-import type { Validator } from './secrets.ts';
-import { SECRET_TYPE } from './secrets.ts';
+import type { Validator } from './validation-context.ts';
 
 /** What configuration says of SDS. */
 export interface SdsConfig extends SecretNames {

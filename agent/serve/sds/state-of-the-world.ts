@@ -6,9 +6,10 @@ import { bytesPart, field } from '../wire-format.ts';
 import type { Protocol, Response } from './protocol.ts';
 import { responseOf } from './protocol.ts';
 import type { Proxy } from './proxy.ts';
+import type { Resource } from './resource.ts';
+import { SECRET_TYPE } from './resource.ts';
 import { notAuthorized } from './resource-name.ts';
-import type { Holdable, Resource } from './secrets.ts';
-import { SECRET_TYPE } from './secrets.ts';
+import type { Holdable } from './secrets.ts';
 import { Subscription } from './subscription.ts';
 
 const RESOURCES = DiscoveryResponseSchema.field.resources.number;

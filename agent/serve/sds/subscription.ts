@@ -1,8 +1,10 @@
 import { MayflyError } from '../../kernel/errors.ts';
+import type { Resource } from './resource.ts';
 import type { Asked, SecretNames } from './resource-name.ts';
 import { notAuthorized, parseSecretName } from './resource-name.ts';
-import type { Holdable, Resource, Validator } from './secrets.ts';
+import type { Holdable } from './secrets.ts';
 import { allSecrets, secretFor, secretInPlaceOf } from './secrets.ts';
+import type { Validator } from './validation-context.ts';
 
 /** What is there of what a stream asks for. */
 export interface Found {

@@ -215,6 +215,24 @@ describe('the secrets of a stream', () => {
       code: 'INVALID_ARGUMENT',
     });
   });
+
+  it('have the meaning that their names have now, whatever they meant before', async () => {
+    world.federated.set(new Map([[other, foreign]]));
+    const domains = async () => {
+      const [secret] = secretsOf(await world.client.call(fetchSecrets, { resourceNames: ['ROOTCA'] }));
+      return secret?.kind === 'spiffe' ? Object.keys(secret.domains) : [];
+    };
+    expect(await domains()).toEqual(['example.org']);
+    world.configureSds({ defaultBundleName: 'mine', defaultAllBundlesName: 'ROOTCA' });
+    expect(await domains()).toEqual(['example.org', 'other.org']);
+    world.configureSds({
+      disableSpiffeCertValidation: true,
+      defaultBundleName: 'ROOTCA',
+      defaultAllBundlesName: 'ALL',
+    });
+    const [plain] = secretsOf(await world.client.call(fetchSecrets, { resourceNames: ['ROOTCA'] }));
+    expect(plain).toMatchObject({ kind: 'trusted-ca' });
+  });
 });
 
 describe('a stream of the state of the world', () => {
