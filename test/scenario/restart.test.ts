@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { Daemon, mayfly } from '../support/daemon.ts';
 import { Home, ownEntry } from '../support/home.ts';
+import { eventually } from '../support/json-lines.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import type { SaidBundles } from '../support/workload-said.ts';
 
@@ -83,7 +84,11 @@ describe.each(['SIGKILL', 'SIGTERM'] as const)('after an agent that ended by %s'
       'a list with the certificate of before',
     );
     expect(superseded.crls.flatMap(({ serials }) => serials)).not.toContain(renewed.serial);
-    expect(records(home, 'svid.revoked').at(-1)).toMatchObject({ reason: 'superseded' });
+    // A list does not wait for its records.
+    await eventually(
+      'it is recorded',
+      () => records(home, 'svid.revoked').at(-1)?.['reason'] === 'superseded' || undefined,
+    );
 
     const verified = await mayfly(['audit', 'verify', '--config', home.config]);
     expect(verified).toMatchObject({ code: 0, stderr: '' });
