@@ -6,9 +6,12 @@ import type { Ids } from './pidfd.ts';
 // Fields of /proc/<pid>/stat as proc(5) numbers them. They are counted from field 3 on, the first behind the name, which may hold
 // blanks and parentheses.
 const STATE = 3;
+const FLAGS = 9;
 const START_TIME = 22;
 // startcode, endcode, startstack; start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end
 const LAYOUT = [26, 27, 28, 45, 46, 47, 48, 49, 50, 51];
+// The bit of the flags that stands from the moment in which a thread begins to end (PF_EXITING of the kernel's sched.h).
+const EXITING = 0x4;
 // What stands in the place of startcode for somebody who may not know (0 where there is no memory).
 const HIDDEN = new Set(['0', '1']);
 
@@ -40,10 +43,15 @@ export function layoutIn(stat: string): string | undefined {
   return start === undefined || HIDDEN.has(start) || fields.includes(undefined) ? undefined : fields.join(' ');
 }
 
-/** True when the first thread of a process is over, whatever the others do: of its cgroup and namespaces nothing is told any more. */
+/**
+ * True when the first thread of a process is over or ending, whatever the others do. Of its namespaces nothing is told any more, and
+ * while it ends the kernel takes it out of its cgroup, before its state says so and before its pidfd does.
+ */
 export function firstThreadIsOver(pid: number): boolean {
   const stat = readStat(pid);
-  return stat === undefined || ['Z', 'X'].includes(fieldsOf(stat, [STATE])[0] ?? '');
+  if (stat === undefined) return true;
+  const [state, flags] = fieldsOf(stat, [STATE, FLAGS]);
+  return ['Z', 'X'].includes(state ?? '') || (Number(flags) & EXITING) !== 0;
 }
 
 /** The text of `/proc/<pid>/stat`. */
