@@ -1,8 +1,8 @@
 import { join } from 'node:path';
+import { Contexts } from './attest/contexts.ts';
 import { NameCache } from './attest/name-cache.ts';
 import { AttestationRunner } from './attest/runner.ts';
 import { UnixAttestor } from './attest/unix.ts';
-import { unixVocabulary } from './attest/unix-vocabulary.ts';
 import { LocalAuthority } from './authority/local.ts';
 import type { Config } from './config/config.ts';
 import type { Reloadable } from './config/reloadable.ts';
@@ -38,8 +38,7 @@ import { BuiltInPolicy } from './policy/built-in.ts';
 import { Recording } from './recording.ts';
 import { Entitlement } from './registry/entitlement.ts';
 import { FederatedBundles } from './registry/federated-bundles.ts';
-import type { EntryFilesConfig } from './registry/file-entries.ts';
-import { FileEntries } from './registry/file-entries.ts';
+import { entryFilesOf, FileEntries } from './registry/file-entries.ts';
 import { Revocation } from './revocation/revocation.ts';
 import { admin } from './serve/admin.ts';
 import { GrpcServer } from './serve/grpc.ts';
@@ -106,10 +105,11 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     await Ledger.open({ ...config.ledger, directory: join(dataDir.path, 'ledger'), bootId, clock, log }),
     (it) => it.close(),
   );
-  const entries = stack.adopt(await FileEntries.open(entryFiles(config), clock, log), (it) => it.close());
+  const entries = stack.adopt(await FileEntries.open(entryFilesOf(config), clock, log), (it) => it.close());
   const bundles = stack.adopt(await FederatedBundles.open(config.bundles, clock, log), (it) => it.close());
   const names = new NameCache(new Names(), { clock });
   const unix = new UnixAttestor(names, { ...config.attestors.unix, clock });
+  const contexts = new Contexts();
   const attestation = stack.adopt(new AttestationRunner([unix], { clock }), (it) => it.close());
   const exits = stack.adopt(new ExitWatch(), (it) => it.close());
   const instances = stack.adopt(new Instances(exits, clock), (it) => it.close());
@@ -142,6 +142,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       federated: bundles.latest,
       issuer,
       revocation,
+      contexts,
       admit: () => listener.admission.attestation(),
       clock,
       log,
@@ -264,7 +265,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       adminListener.setLimits(peerLimits(changed));
       // Only a change: reading all files once more at the start would cost a start its time.
       if (changed !== config)
-        await Promise.all([entries.configure(entryFiles(changed)), bundles.configure(changed.bundles)]);
+        await Promise.all([entries.configure(entryFilesOf(changed)), bundles.configure(changed.bundles)]);
       onReload?.(changed);
     }
   };
@@ -298,16 +299,6 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
       stopped ??= stop();
       return stopped;
     },
-  };
-}
-
-function entryFiles(config: Config): EntryFilesConfig {
-  return {
-    patterns: config.entries,
-    trustDomain: config.trustDomain,
-    requireOwner: config.policy.requireOwner,
-    vocabulary: unixVocabulary(config.attestors.unix),
-    federated: new Set(config.bundles.map(({ trustDomain }) => trustDomain)),
   };
 }
 

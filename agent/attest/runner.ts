@@ -2,7 +2,9 @@ import type { Clock } from '../kernel/clock.ts';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Selector } from '../kernel/selector.ts';
 import { endText, type ProcessInstance } from '../peer/instance.ts';
-import type { Attested, Attestor } from './attestor.ts';
+import type { Attested, Attestor, Found } from './attestor.ts';
+import type { Context } from './context.ts';
+import { isSameContext, joinContexts } from './context.ts';
 
 export interface RunnerOptions {
   readonly clock: Clock;
@@ -126,18 +128,12 @@ export class AttestationRunner {
     // In this order: an attestor fails over a process that exits under its eyes, and that is no fault of the attestor.
     if (this.#closing.signal.aborted) throw shuttingDown();
     assertAlive(instance);
-    const selectors = new Set<Selector>();
-    for (const outcome of outcomes) {
-      if (outcome.status === 'rejected') {
-        throw new MayflyError('ATTESTATION_FAILED', 'workload attestation failed', { cause: outcome.reason });
-      }
-      for (const found of outcome.value) selectors.add(found);
-    }
-    return this.#remember(instance, selectors, start + this.#ttl);
+    const { context, selectors } = joined(outcomes);
+    return this.#remember(instance, selectors, context, start + this.#ttl);
   }
 
   /** Runs one attestor with its deadline; one that does not heed the signal is left behind, and its answer thrown away. */
-  async #ask(tally: Tally, instance: ProcessInstance): Promise<readonly Selector[]> {
+  async #ask(tally: Tally, instance: ProcessInstance): Promise<Found> {
     const { attestor } = tally;
     const abort = new AbortController();
     const cut = Promise.withResolvers<never>();
@@ -163,12 +159,34 @@ export class AttestationRunner {
     }
   }
 
-  #remember(instance: ProcessInstance, selectors: ReadonlySet<Selector>, until: number): Attested {
+  #remember(instance: ProcessInstance, selectors: ReadonlySet<Selector>, context: Context, until: number): Attested {
     const before = this.#known.get(instance)?.attested;
-    const attested = before !== undefined && equal(before.selectors, selectors) ? before : { instance, selectors };
+    const unchanged =
+      before !== undefined && equal(before.selectors, selectors) && isSameContext(before.context, context);
+    const attested = unchanged ? before : { instance, selectors, context };
     this.#known.set(instance, { attested, until });
     return attested;
   }
+}
+
+/** @throws MayflyError `ATTESTATION_FAILED` when one could not tell, or two contradict each other */
+function joined(outcomes: readonly PromiseSettledResult<Found>[]): Pick<Attested, 'context' | 'selectors'> {
+  const selectors = new Set<Selector>();
+  const contexts: Context[] = [];
+  for (const outcome of outcomes) {
+    if (outcome.status === 'rejected') throw attestationFailed(outcome.reason);
+    for (const found of outcome.value.selectors) selectors.add(found);
+    contexts.push(outcome.value.context);
+  }
+  try {
+    return { selectors, context: joinContexts(contexts) };
+  } catch (error) {
+    throw attestationFailed(error);
+  }
+}
+
+function attestationFailed(cause: unknown): MayflyError {
+  return new MayflyError('ATTESTATION_FAILED', 'workload attestation failed', { cause });
 }
 
 function equal(a: ReadonlySet<Selector>, b: ReadonlySet<Selector>): boolean {

@@ -3,7 +3,8 @@ import type { Clock } from '../kernel/clock.ts';
 import { messageOf, systemCodeOf } from '../kernel/errors.ts';
 import { type Selector, selector } from '../kernel/selector.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
-import type { Attestor } from './attestor.ts';
+import type { Attestor, Found } from './attestor.ts';
+import { NO_CONTEXT } from './context.ts';
 import { type Executable, isSameFile, openExecutable, statusAtPath, statusOf } from './executable.ts';
 import { FileDigests } from './file-digests.ts';
 import type { NameCache } from './name-cache.ts';
@@ -49,14 +50,14 @@ export class UnixAttestor implements Attestor {
     this.#shortcomings = new Shortcomings(SENTENCES, options.clock);
   }
 
-  async attest(instance: ProcessInstance, signal: AbortSignal): Promise<readonly Selector[]> {
+  async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
     const found = await Promise.all([
       this.#user(instance.uid),
       this.#group('gid', 'group', instance.gid),
       ...this.#supplementaryGroups(instance).map((gid) => this.#group('supplementary_gid', 'supplementary_group', gid)),
       this.#program(instance, signal),
     ]);
-    return found.flat();
+    return { selectors: found.flat(), context: NO_CONTEXT };
   }
 
   shortcomings(): readonly string[] {

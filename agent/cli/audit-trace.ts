@@ -125,7 +125,7 @@ function hasSubject(record: AnyRecord): record is AnyRecord & Subject {
 }
 
 function subjectLines({ entry, instance, owner, selectors = [], spiffe_id }: Subject): string[] {
-  const { cgroup, executable, gid, pid, uid } = instance;
+  const { cgroup, container, executable, gid, pid, pod, uid, unit } = instance;
   return [
     spiffe_id,
     ...fields([
@@ -133,11 +133,18 @@ function subjectLines({ entry, instance, owner, selectors = [], spiffe_id }: Sub
       ['user', `uid ${uid}, gid ${gid}`],
       // One for each hierarchy.
       ['cgroup', cgroup?.replaceAll('\n', ', ')],
+      ['container', container && `${container.engine} ${container.id}${startText(container.started)}`],
+      ['pod', pod && `${pod.namespace}/${pod.name}, uid ${pod.uid}`],
+      ['unit', unit && `${unit.id}, invocation ${unit.invocation}`],
       ['attested as', selectors.join(', ')],
       ['entry', entry],
       ['owner', owner],
     ]),
   ];
+}
+
+function startText(started: string | undefined): string {
+  return started === undefined ? '' : `, started ${started}`;
 }
 
 /** What a checkpoint keeps of a lease when the records of its beginning are gone. */

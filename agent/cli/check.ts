@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { unixVocabulary } from '../attest/unix-vocabulary.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Problem } from '../config/problem.ts';
@@ -10,8 +9,7 @@ import { EntryFiles } from '../registry/entry-files.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
 import { entryWarnings } from '../registry/entry-warnings.ts';
 import { readBundle } from '../registry/federated-bundle.ts';
-import type { EntryFilesConfig } from '../registry/file-entries.ts';
-import { rulesOf } from '../registry/file-entries.ts';
+import { entryFilesOf, rulesOf } from '../registry/file-entries.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
 import { AnsweredNo, counted } from './output.ts';
@@ -68,17 +66,6 @@ async function checkFiles(config: Config, now: number): Promise<Found> {
     problems: [...entries.problems, ...bundles.flatMap(({ problems }) => problems)],
     warnings: entryWarnings(read, { ...files, now }),
     entries: read.length,
-  };
-}
-
-/** What the configuration says of entry files, with what its attestors can say. */
-function entryFilesOf({ entries, trustDomain, policy, attestors, bundles }: Config): EntryFilesConfig {
-  return {
-    patterns: entries,
-    trustDomain,
-    requireOwner: policy.requireOwner,
-    vocabulary: unixVocabulary(attestors.unix),
-    federated: new Set(bundles.map((bundle) => bundle.trustDomain)),
   };
 }
 

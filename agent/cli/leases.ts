@@ -19,6 +19,8 @@ interface LeasesOptions {
 }
 
 const REFRESH_MS = 1000;
+// As engines show the ids of containers.
+const SHORT_ID = 12;
 
 /** `mayfly leases` */
 export function leasesCommand(terminal: Terminal): Command {
@@ -52,15 +54,20 @@ async function watchLeases(invocation: Invocation, ask: () => Promise<ListLeases
 
 function leaseLines(leases: readonly Lease[], now: number): string[] {
   if (leases.length === 0) return ['no leases: no living process holds an identity'];
-  // The last column is for the few that have one.
+  // The last columns are for those that have something in them.
   const withWit = leases.some(({ wit }) => wit !== '');
+  const withAbode = leases.some((lease) => abodeText(lease) !== '');
   const heads = ['PID', 'PROGRAM', 'SPIFFE ID', 'ENTRY', 'AGE', 'EXPIRES', 'DELIVERED', 'SERIAL'];
+  const cells = (wit: string, abode: string) => [
+    ...(withWit ? [wit === '' ? '-' : wit] : []),
+    ...(withAbode ? [abode === '' ? '-' : abode] : []),
+  ];
   const rows = leases
     .toSorted((a, b) => millisecondsOf(a.createdAt) - millisecondsOf(b.createdAt) || a.pid - b.pid)
-    .map((lease) => [...leaseRow(lease, now), ...(withWit ? [lease.wit === '' ? '-' : lease.wit] : [])]);
+    .map((lease) => [...leaseRow(lease, now), ...cells(lease.wit, abodeText(lease))]);
   const failures = leases.filter(({ renewalError }) => renewalError !== '');
   return [
-    ...table(withWit ? [...heads, 'WIT'] : heads, rows),
+    ...table([...heads, ...cells('WIT', 'LIVES IN')], rows),
     ...failures.map(({ pid, spiffeId, renewalError }) => `not renewed: ${spiffeId} of process ${pid}: ${renewalError}`),
   ];
 }
@@ -77,6 +84,17 @@ function leaseRow(lease: Lease, now: number): readonly string[] {
     deliveryText(lease, now),
     serial === '' ? '-' : serial,
   ];
+}
+
+/** `pod shop/pay, container 5f0c2a…`; empty where nothing was found out. */
+function abodeText({ container, pod, unit }: Lease): string {
+  return [
+    pod === undefined ? [] : `pod ${pod.namespace}/${pod.name}`,
+    container === undefined ? [] : `${container.engine} ${container.id.slice(0, SHORT_ID)}`,
+    unit === undefined ? [] : unit.id,
+  ]
+    .flat()
+    .join(', ');
 }
 
 /** What was taken over was delivered by an agent before, and nobody knows when. */

@@ -993,6 +993,23 @@ export declare type ListLeasesResponse_Lease = Message<"mayfly.admin.v1.ListLeas
    * @generated from field: uint32 wit_rotations = 18;
    */
   witRotations: number;
+
+  /**
+   * What the process lives in, as far as the attestors found it out.
+   *
+   * @generated from field: mayfly.admin.v1.ListLeasesResponse.Container container = 19;
+   */
+  container?: ListLeasesResponse_Container | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.ListLeasesResponse.Pod pod = 20;
+   */
+  pod?: ListLeasesResponse_Pod | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.ListLeasesResponse.Unit unit = 21;
+   */
+  unit?: ListLeasesResponse_Unit | undefined;
 };
 
 /**
@@ -1000,6 +1017,83 @@ export declare type ListLeasesResponse_Lease = Message<"mayfly.admin.v1.ListLeas
  * Use `create(ListLeasesResponse_LeaseSchema)` to create a new message.
  */
 export declare const ListLeasesResponse_LeaseSchema: GenMessage<ListLeasesResponse_Lease>;
+
+/**
+ * @generated from message mayfly.admin.v1.ListLeasesResponse.Container
+ */
+export declare type ListLeasesResponse_Container = Message<"mayfly.admin.v1.ListLeasesResponse.Container"> & {
+  /**
+   * @generated from field: string engine = 1;
+   */
+  engine: string;
+
+  /**
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * The engine's own time of this run of it; empty where the engine was not asked.
+   *
+   * @generated from field: string started = 3;
+   */
+  started: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.ListLeasesResponse.Container.
+ * Use `create(ListLeasesResponse_ContainerSchema)` to create a new message.
+ */
+export declare const ListLeasesResponse_ContainerSchema: GenMessage<ListLeasesResponse_Container>;
+
+/**
+ * @generated from message mayfly.admin.v1.ListLeasesResponse.Pod
+ */
+export declare type ListLeasesResponse_Pod = Message<"mayfly.admin.v1.ListLeasesResponse.Pod"> & {
+  /**
+   * @generated from field: string uid = 1;
+   */
+  uid: string;
+
+  /**
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.ListLeasesResponse.Pod.
+ * Use `create(ListLeasesResponse_PodSchema)` to create a new message.
+ */
+export declare const ListLeasesResponse_PodSchema: GenMessage<ListLeasesResponse_Pod>;
+
+/**
+ * @generated from message mayfly.admin.v1.ListLeasesResponse.Unit
+ */
+export declare type ListLeasesResponse_Unit = Message<"mayfly.admin.v1.ListLeasesResponse.Unit"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Drawn at each start of the unit.
+   *
+   * @generated from field: string invocation = 2;
+   */
+  invocation: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.ListLeasesResponse.Unit.
+ * Use `create(ListLeasesResponse_UnitSchema)` to create a new message.
+ */
+export declare const ListLeasesResponse_UnitSchema: GenMessage<ListLeasesResponse_Unit>;
 
 /**
  * @generated from message mayfly.admin.v1.ReloadRequest

@@ -1,3 +1,4 @@
+import type { Context } from '../attest/context.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
 import type { LeaseEndReason } from '../ledger/event.ts';
@@ -99,6 +100,7 @@ function adoptProcess(
     const outstanding = [lease.certificates, lease.tokens, lease.wits].flatMap((issued) => [...issued.values()]);
     parts.leases.adopt(adoption.instance, entry, {
       id,
+      context: contextIn(instance),
       decision,
       openedAt,
       serials: [...lease.certificates.keys()],
@@ -109,6 +111,15 @@ function adoptProcess(
   // From here on the leases hold it.
   adoption.release();
   return { ended, instance: adoption.instance };
+}
+
+/** What its record says of where a process lived. */
+function contextIn({ container, pod, unit }: LiveLease['instance']): Context {
+  return {
+    ...(container !== undefined && { container }),
+    ...(pod !== undefined && { pod }),
+    ...(unit !== undefined && { unit }),
+  };
 }
 
 /** Collected first: ending a lease takes it out of the state that is gone through. */

@@ -1,3 +1,4 @@
+import { CONTEXT_END_TEXTS } from '../attest/context.ts';
 import { END_TEXTS } from '../peer/instance.ts';
 import type { LeaseEnd } from './lease.ts';
 
@@ -8,6 +9,7 @@ export function whyEnded(reason: LeaseEnd): string {
 
 const SENTENCES: Readonly<Record<LeaseEnd, string>> = {
   ...END_TEXTS,
+  ...CONTEXT_END_TEXTS,
   'entry-removed': 'has an entry no more',
   'entry-changed': 'has an entry that means something else now',
   'selectors-changed': 'is no longer what its entry asks for',

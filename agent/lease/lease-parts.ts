@@ -1,3 +1,4 @@
+import type { Contexts } from '../attest/contexts.ts';
 import type { Authority } from '../authority/authority.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Latest } from '../kernel/latest.ts';
@@ -16,6 +17,7 @@ export interface LeaseParts {
   readonly authority: Authority;
   readonly federated: Latest<ReadonlyMap<TrustDomain, TrustBundle>>;
   readonly issuer: Issuer;
+  readonly contexts: Contexts;
   readonly revocation: Revocation;
   /** Counts a caller's attestation in, returns how to count it out. @throws MayflyError `OVERLOADED` */
   readonly admit: () => () => void;

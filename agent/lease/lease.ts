@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Context } from '../attest/context.ts';
 import type { LeaseEndReason } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entry } from '../registry/entry.ts';
@@ -26,6 +27,8 @@ export interface Inheritance {
   readonly wits: readonly string[];
   /** When the last thing issued under it expires: milliseconds since the epoch. */
   readonly expiresAt: number;
+  /** Where its process lived. */
+  readonly context: Context;
 }
 
 const X509: KeyedKind<X509Svid> = {

@@ -1,3 +1,5 @@
+import type { Context } from '../attest/context.ts';
+import { NO_CONTEXT } from '../attest/context.ts';
 import type { Alarm } from '../kernel/clock.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
@@ -70,6 +72,11 @@ export class Leases {
   /** All live leases. */
   *[Symbol.iterator](): Generator<Lease> {
     for (const workload of this.#workloads.values()) yield* workload.leases;
+  }
+
+  /** Where the process of a lease lives, as far as it was found out. */
+  contextOf({ instance }: Lease): Context {
+    return this.#workloads.get(instance)?.context ?? NO_CONTEXT;
   }
 
   /** How many processes hold or follow something. */

@@ -1,32 +1,39 @@
 import { randomUUID } from 'node:crypto';
 import type { Attested } from '../attest/attestor.ts';
+import type { Context } from '../attest/context.ts';
 import type { CallerRefused, InstanceRecord, SvidIssued, SvidKind, SvidRefused } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Grant, IssueRequest, Refusal } from '../policy/grant.ts';
 import type { Entry } from '../registry/entry.ts';
 import type { Lease } from './lease.ts';
 
-const instances = new WeakMap<ProcessInstance, InstanceRecord>();
+const instances = new WeakMap<ProcessInstance, { readonly context: Context; readonly record: InstanceRecord }>();
 const selectorLists = new WeakMap<Attested['selectors'], readonly string[]>();
 
-/** What the ledger keeps of a process instance. One object for one instance, which the ledger then encodes once. */
-export function instanceRecordOf(instance: ProcessInstance): InstanceRecord {
-  let record = instances.get(instance);
-  if (record === undefined) {
-    const { inode, executable, cgroup, namespaces, layout } = instance.facts();
-    record = Object.freeze({
-      pid: instance.pid,
-      start_time: instance.startTime,
-      uid: instance.uid,
-      gid: instance.gid,
-      ...(inode !== undefined && { inode }),
-      ...(executable !== undefined && { executable }),
-      ...(cgroup !== undefined && { cgroup }),
-      ...(namespaces !== undefined && { namespaces }),
-      ...(layout !== undefined && { layout }),
-    });
-    instances.set(instance, record);
-  }
+/**
+ * What the ledger keeps of a process instance and of where it lives. One object for one instance, which the ledger then encodes once,
+ * as long as nothing more is found out.
+ */
+export function instanceRecordOf(instance: ProcessInstance, context: Context): InstanceRecord {
+  const known = instances.get(instance);
+  if (known?.context === context) return known.record;
+  const { inode, executable, cgroup, namespaces, layout } = instance.facts();
+  const { container, pod, unit } = context;
+  const record: InstanceRecord = Object.freeze({
+    pid: instance.pid,
+    start_time: instance.startTime,
+    uid: instance.uid,
+    gid: instance.gid,
+    ...(inode !== undefined && { inode }),
+    ...(executable !== undefined && { executable }),
+    ...(cgroup !== undefined && { cgroup }),
+    ...(namespaces !== undefined && { namespaces }),
+    ...(layout !== undefined && { layout }),
+    ...(container !== undefined && { container }),
+    ...(pod !== undefined && { pod }),
+    ...(unit !== undefined && { unit }),
+  });
+  instances.set(instance, { context, record });
   return record;
 }
 
@@ -61,12 +68,12 @@ export function refusedRecord(request: IssueRequest, refusal: Refusal, lease: Le
 }
 
 /** The record of a process that no entry entitles to anything. */
-export function strangerRecord({ instance, selectors }: Attested, kind: SvidKind): CallerRefused {
+export function strangerRecord({ context, instance, selectors }: Attested, kind: SvidKind): CallerRefused {
   return {
     type: 'caller.refused',
     decision: randomUUID(),
     kind,
-    instance: instanceRecordOf(instance),
+    instance: instanceRecordOf(instance, context),
     selectors: selectorsOf(selectors),
     reason: 'no entry matches the process',
   };
@@ -78,13 +85,13 @@ export function ownerOf({ owner }: Entry): { readonly owner?: string } {
 }
 
 function asked(request: IssueRequest, decision: Grant | Refusal, lease: Lease) {
-  const { entry, instance, kind, occasion } = request;
+  const { context, entry, instance, kind, occasion } = request;
   return {
     decision: decision.decisionId,
     ...(lease.decisionId !== undefined && { parent: lease.decisionId }),
     kind,
     occasion,
-    instance: instanceRecordOf(instance),
+    instance: instanceRecordOf(instance, context),
     selectors: selectorsOf(request.selectors),
     entry: entry.id,
     ...ownerOf(entry),

@@ -1,3 +1,4 @@
+import type { Context } from '../attest/context.ts';
 import type { Alarm } from '../kernel/clock.ts';
 import { isMayflyError, MayflyError } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
@@ -5,6 +6,7 @@ import { OneAtATime } from '../kernel/one-at-a-time.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
+import { Abode } from './abode.ts';
 import type { BundleViews } from './bundle-views.ts';
 import type { EntitlementLook } from './entitlement-look.ts';
 import type { FollowedKind, Follower } from './followers.ts';
@@ -44,6 +46,7 @@ export class Upkeep {
   readonly #on: WorkloadEvents;
   readonly #release: () => void;
   readonly #followers = new Followers();
+  readonly #abode: Abode;
   readonly #refreshing = new OneAtATime(() => this.#refreshOnce());
   /** What the newest refresh worked with. */
   #entries: readonly Entry[] | undefined;
@@ -62,6 +65,7 @@ export class Upkeep {
     this.#on = on;
     this.holdings = new Holdings(instance, parts, on.leaseEnd);
     this.#release = instance.hold();
+    this.#abode = new Abode(parts.contexts, (end) => this.end(end));
   }
 
   get ended(): boolean {
@@ -86,8 +90,24 @@ export class Upkeep {
     };
   }
 
-  /** Notes what a call has found the process entitled to, which may be something else than its streams were told. */
-  found({ entries }: Entitled): void {
+  /** Where the process lives, as far as it was found out. */
+  get context(): Context {
+    return this.#abode.context;
+  }
+
+  /** Notes where a process lives of which an agent before this one has found it out. */
+  livesIn(context: Context): void {
+    this.#abode.found(context);
+  }
+
+  /**
+   * Notes what a call has found the process entitled to, which may be something else than its streams were told.
+   *
+   * @throws MayflyError `NO_IDENTITY` when the process is in another container, pod or unit than before, or in one that is over
+   */
+  found({ attested, entries }: Entitled): void {
+    this.#abode.found(attested.context);
+    this.mustLast();
     if (this.#followers.any && this.#entries !== undefined && this.#entries !== entries) void this.refresh();
   }
 
@@ -150,6 +170,7 @@ export class Upkeep {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
     this.#alarm?.cancel();
+    this.#abode.leave();
     this.holdings.end(reason);
     this.updates.end(endError(reason, this.#instance));
     this.#release();
@@ -161,6 +182,8 @@ export class Upkeep {
     try {
       if (!this.#followers.renewing) this.#endExpired();
       const entitled = await this.#look.now();
+      this.mustLast();
+      this.#abode.found(entitled.attested.context);
       this.mustLast();
       this.#unknown = undefined;
       this.#entries = entitled.entries;

@@ -1,3 +1,4 @@
+import type { Context } from '../attest/context.ts';
 import type { Audiences } from '../kernel/audience.ts';
 import { isMayflyError, MayflyError } from '../kernel/errors.ts';
 import { Latest } from '../kernel/latest.ts';
@@ -30,6 +31,11 @@ export class Workload {
     this.#upkeep = new Upkeep(instance, this.#look, parts, on);
   }
 
+  /** See {@link Upkeep.context}. */
+  get context(): Context {
+    return this.#upkeep.context;
+  }
+
   get leases(): Iterable<Lease> {
     return this.#upkeep.holdings;
   }
@@ -37,6 +43,7 @@ export class Workload {
   /** Takes over a lease of an agent before this one; {@link refresh} then looks whether its process is still entitled to it. */
   adopt(entry: Entry, inherited: Inheritance): void {
     this.#upkeep.holdings.adopt(entry, inherited);
+    this.#upkeep.livesIn(inherited.context);
   }
 
   /** Ends one of the leases at once. Whoever follows is told in the same turn: by the rest, or by the end of the stream. */

@@ -22,6 +22,12 @@ export interface InstanceRecord {
   readonly namespaces?: Readonly<Record<string, string>>;
   /** A digest of where its memory lies, which `execve` draws anew; absent where the agent may not look. */
   readonly layout?: string;
+  /** The container that it lives in; `started` is the engine's time of this run of it, where the engine was asked. */
+  readonly container?: { readonly engine: string; readonly id: string; readonly started?: string };
+  /** The pod of Kubernetes that it lives in. */
+  readonly pod?: { readonly namespace: string; readonly name: string; readonly uid: string };
+  /** The unit of systemd that it runs in; `invocation` is drawn at each start of the unit. */
+  readonly unit?: { readonly id: string; readonly invocation: string };
 }
 
 export type SvidKind = 'x509' | 'jwt' | 'wit';
@@ -87,13 +93,17 @@ export interface CallerRefused {
 /** A decision not to issue anything. */
 export type Refusal = SvidRefused | CallerRefused;
 
-/** Why a lease ended: the process, the registry, the policy, an operator, or what a new start found. */
+/** Why a lease ended: the process, what it lived in, the registry, the policy, an operator, or what a new start found. */
 export type LeaseEndReason =
   | 'exited'
   | 'executed'
   | 'changed-ids'
   | 'changed-cgroup'
   | 'changed-namespace'
+  | 'container-ended'
+  | 'pod-ended'
+  | 'pod-replaced'
+  | 'unit-ended'
   | 'entry-removed'
   | 'entry-changed'
   | 'selectors-changed'

@@ -1,3 +1,4 @@
+import type { Context } from '../attest/context.ts';
 import type { Audiences } from '../kernel/audience.ts';
 import type { Selector } from '../kernel/selector.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
@@ -9,6 +10,7 @@ export type Occasion = 'first' | 'renewal' | 'on-demand';
 interface Request {
   readonly instance: ProcessInstance;
   readonly selectors: ReadonlySet<Selector>;
+  readonly context: Context;
   readonly entry: Entry;
   readonly occasion: Occasion;
   /** Milliseconds since the epoch. */

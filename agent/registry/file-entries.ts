@@ -1,4 +1,6 @@
+import { vocabularyOf } from '../attest/vocabularies.ts';
 import type { Vocabulary } from '../attest/vocabulary.ts';
+import type { Config } from '../config/config.ts';
 import { Reloadable, type ReloadState } from '../config/reloadable.ts';
 import { type Watcher, watchPaths } from '../config/watch.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -20,6 +22,17 @@ export interface EntryFilesConfig {
   readonly vocabulary: Vocabulary;
   /** The trust domains whose bundles are configured. */
   readonly federated: ReadonlySet<TrustDomain>;
+}
+
+/** The part of a configuration that is about entries. */
+export function entryFilesOf({ attestors, bundles, entries, policy, trustDomain }: Config): EntryFilesConfig {
+  return {
+    patterns: entries,
+    trustDomain,
+    requireOwner: policy.requireOwner,
+    vocabulary: vocabularyOf(attestors),
+    federated: new Set(bundles.map((bundle) => bundle.trustDomain)),
+  };
 }
 
 /** What entries must agree with, from the configuration. */

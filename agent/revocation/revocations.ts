@@ -154,6 +154,10 @@ function codeOf(reason: LeaseEndReason): RevocationReason {
     case 'changed-ids':
     case 'changed-cgroup':
     case 'changed-namespace':
+    case 'container-ended':
+    case 'pod-ended':
+    case 'pod-replaced':
+    case 'unit-ended':
     case 'expired':
     case 'gone':
     case 'replaced':
@@ -171,7 +175,7 @@ function codeOf(reason: LeaseEndReason): RevocationReason {
   }
 }
 
-/** Whether the process itself was over just now, so that others like it may be expected to do the same. */
+/** Whether the process itself, or what it lived in, was over just now, so that others like it may be expected to do the same. */
 function isDeath(reason: LeaseEndReason): boolean {
   switch (reason) {
     case 'exited':
@@ -179,6 +183,10 @@ function isDeath(reason: LeaseEndReason): boolean {
     case 'changed-ids':
     case 'changed-cgroup':
     case 'changed-namespace':
+    case 'container-ended':
+    case 'pod-ended':
+    case 'pod-replaced':
+    case 'unit-ended':
       return true;
     case 'entry-removed':
     case 'entry-changed':

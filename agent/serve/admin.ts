@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { Context } from '../attest/context.ts';
 import type { Admin, GetStatusResponseSchema } from '../gen/admin_pb.js';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
@@ -41,7 +42,9 @@ export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
       const set = parts.entries.value;
       return { entries: (set?.entries ?? []).map(entryMessage), digest: set?.digest ?? '' };
     },
-    listLeases: () => ({ leases: [...parts.leases].map(leaseMessage) }),
+    listLeases: () => ({
+      leases: [...parts.leases].map((lease) => leaseMessage(lease, parts.leases.contextOf(lease))),
+    }),
     reload: async () => ({ errors: [...(await parts.reload())] }),
     revoke(request) {
       const { revoked, allowed } = parts.operator.revoke(revocationTarget(request), revocationOrder(request));
@@ -112,7 +115,7 @@ function entryMessage(entry: Entry) {
   };
 }
 
-function leaseMessage(lease: Lease) {
+function leaseMessage(lease: Lease, context: Context) {
   const { wit, x509 } = lease;
   const failure = x509.failure ?? wit.failure;
   return {
@@ -131,6 +134,7 @@ function leaseMessage(lease: Lease) {
     renewalError: failure === undefined ? '' : messageOf(failure.error),
     adopted: lease.adopted,
     executable: lease.instance.facts().executable ?? '',
+    ...context,
     ...(x509.current !== undefined && { renewsAt: timestampFromMs(x509.renewsAt) }),
     ...(wit.current !== undefined && { witRenewsAt: timestampFromMs(wit.renewsAt) }),
     ...(lease.deliveredAt !== undefined && { deliveredAt: timestampFromMs(lease.deliveredAt) }),

@@ -2,6 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
+import type { Found } from '../../agent/attest/attestor.ts';
+import { NOTHING } from '../../agent/attest/attestor.ts';
+import { Contexts } from '../../agent/attest/contexts.ts';
 import { NameCache } from '../../agent/attest/name-cache.ts';
 import { AttestationRunner } from '../../agent/attest/runner.ts';
 import { UnixAttestor } from '../../agent/attest/unix.ts';
@@ -138,10 +141,10 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
         name: 'faulty',
         attest(_instance, signal) {
           if (fault.attestation === 'fails') return Promise.reject(new Error('its daemon is down'));
-          if (fault.attestation === undefined) return Promise.resolve([]);
-          const { promise, resolve } = Promise.withResolvers<[]>();
-          signal.addEventListener('abort', () => resolve([]), { once: true });
-          void fault.attestationGoesOn.promise.then(() => resolve([]));
+          if (fault.attestation === undefined) return Promise.resolve(NOTHING);
+          const { promise, resolve } = Promise.withResolvers<Found>();
+          signal.addEventListener('abort', () => resolve(NOTHING), { once: true });
+          void fault.attestationGoesOn.promise.then(() => resolve(NOTHING));
           return promise;
         },
         shortcomings: () => [],
@@ -173,6 +176,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     federated,
     issuer,
     revocation,
+    contexts: new Contexts(),
     admit: () => listener.admission.attestation(),
     clock,
     log,

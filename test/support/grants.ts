@@ -1,3 +1,4 @@
+import { NO_CONTEXT } from '../../agent/attest/context.ts';
 import { parseAudiences } from '../../agent/kernel/audience.ts';
 import { parseSelector } from '../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../agent/kernel/spiffe-id.ts';
@@ -72,6 +73,7 @@ function requestOf(wish: Wish) {
   return {
     instance: self,
     selectors: new Set(entry.selectors),
+    context: NO_CONTEXT,
     entry,
     occasion: 'first' as const,
     now: wish.now,

@@ -2,6 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Attested } from '../../agent/attest/attestor.ts';
+import type { Context } from '../../agent/attest/context.ts';
+import { NO_CONTEXT } from '../../agent/attest/context.ts';
+import { Contexts } from '../../agent/attest/contexts.ts';
 import type { Authority, IssuedX509 } from '../../agent/authority/authority.ts';
 import { LocalAuthority } from '../../agent/authority/local.ts';
 import { MayflyError } from '../../agent/kernel/errors.ts';
@@ -106,6 +109,9 @@ export function leaseWorld(entries: readonly Entry[]) {
   const attestations: ProcessInstance[] = [];
   /** Attestations that calls asked for: under way, and ever. */
   const admitted = { now: 0, total: 0 };
+  /** Where each process is found to live. */
+  const found: { context: Context } = { context: NO_CONTEXT };
+  const contexts = new Contexts();
   const known = new WeakMap<ProcessInstance, { attested: Attested; until: number }>();
   const entitlement = new Entitlement(
     {
@@ -118,7 +124,8 @@ export function leaseWorld(entries: readonly Entry[]) {
         await Promise.resolve();
         if (fault.attestation !== undefined) throw fault.attestation;
         if (!instance.alive()) throw new MayflyError('CALLER_UNKNOWN', 'gone');
-        const attested = { instance, selectors: new Set([parseSelector(`unix:uid:${instance.uid}`)]) };
+        const selectors = new Set([parseSelector(`unix:uid:${instance.uid}`)]);
+        const attested = { instance, selectors, context: found.context };
         known.set(instance, { attested, until: clock.monotonic() + 1000 });
         return attested;
       },
@@ -146,6 +153,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     federated,
     issuer,
     revocation,
+    contexts,
     admit: () => {
       if (fault.admission) throw new MayflyError('OVERLOADED', 'too many');
       admitted.total += 1;
@@ -164,6 +172,8 @@ export function leaseWorld(entries: readonly Entry[]) {
     fault,
     minted,
     attestations,
+    found,
+    contexts,
     admitted,
     federated,
     policy,

@@ -1,16 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import type { Attestor } from '../../../agent/attest/attestor.ts';
+import type { Attestor, Found } from '../../../agent/attest/attestor.ts';
+import { NOTHING } from '../../../agent/attest/attestor.ts';
+import type { Context } from '../../../agent/attest/context.ts';
+import { NO_CONTEXT } from '../../../agent/attest/context.ts';
 import { AttestationRunner } from '../../../agent/attest/runner.ts';
 import type { MayflyError } from '../../../agent/kernel/errors.ts';
-import { parseSelector, type Selector } from '../../../agent/kernel/selector.ts';
+import { parseSelector } from '../../../agent/kernel/selector.ts';
 import type { ProcessInstance } from '../../../agent/peer/instance.ts';
 import { livingInstance } from '../../support/instance.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
-type Answer = (instance: ProcessInstance, signal: AbortSignal) => Promise<readonly Selector[]>;
+type Answer = (instance: ProcessInstance, signal: AbortSignal) => Promise<Found>;
 
 function says(...texts: string[]): Answer {
-  return () => Promise.resolve(texts.map(parseSelector));
+  return () => Promise.resolve({ selectors: texts.map(parseSelector), context: NO_CONTEXT });
+}
+
+function livesIn(context: Context) {
+  return () => Promise.resolve({ selectors: [], context });
 }
 
 /** An attestor that answers as told, and counts. */
@@ -20,7 +27,7 @@ function attestor(name: string, answer: Answer) {
     runs: 0,
     closed: 0,
     answer,
-    attest(instance: ProcessInstance, signal: AbortSignal): Promise<readonly Selector[]> {
+    attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
       made.runs += 1;
       return made.answer(instance, signal);
     },
@@ -49,11 +56,57 @@ describe('attestation', () => {
     expect([...attested.selectors]).toEqual(['unix:uid:1', 'unix:gid:1']);
   });
 
+  it('joins where a process lives, and who knows more of a container has the last word', async () => {
+    const pod = { uid: 'u1', namespace: 'shop', name: 'pay' };
+    const unit = { id: 'kubelet.service', invocation: 'a'.repeat(32) };
+    const container = { engine: 'docker', id: 'c'.repeat(64) };
+    const knowing = attestor('docker', livesIn({ container: { ...container, started: '2027-01-01' } }));
+    const runner = new AttestationRunner(
+      [
+        attestor('unix', livesIn({})),
+        knowing,
+        attestor('k8s', livesIn({ container, pod })),
+        attestor('s', livesIn({ unit })),
+      ],
+      { clock: new ManualClock() },
+    );
+    const { context } = await runner.attest(livingInstance());
+    expect(context).toEqual({ container: { ...container, started: '2027-01-01' }, pod, unit });
+  });
+
+  it('fails where two say different things of where a process lives', async () => {
+    const [a, b] = ['a', 'b'].map((digit) => livesIn({ container: { engine: 'docker', id: digit.repeat(64) } }));
+    const runner = new AttestationRunner([attestor('docker', a ?? says()), attestor('k8s', b ?? says())], {
+      clock: new ManualClock(),
+    });
+    const instance = livingInstance();
+    await expect(runner.attest(instance)).rejects.toMatchObject({
+      code: 'ATTESTATION_FAILED',
+      cause: { message: 'two attestors say different things of the container of one process' },
+    });
+    expect(runner.current(instance)).toBeUndefined();
+  });
+
+  it('gives another answer when a process is found elsewhere, and the same while it is not', async () => {
+    const clock = new ManualClock();
+    let invocation = 'a'.repeat(32);
+    const systemd = attestor('systemd', () => livesIn({ unit: { id: 'pay.service', invocation } })());
+    const runner = new AttestationRunner([systemd], { clock });
+    const instance = livingInstance();
+    const first = await runner.attest(instance);
+    await clock.elapse(1001);
+    expect(await runner.attest(instance)).toBe(first);
+    await clock.elapse(1001);
+    invocation = 'b'.repeat(32);
+    expect((await runner.attest(instance)).context.unit?.invocation).toBe(invocation);
+    expect(systemd.runs).toBe(3);
+  });
+
   it('fails for a caller of whom an attestor cannot tell, and not for another', async () => {
     const [ours, other] = [livingInstance(), livingInstance()];
     const docker = attestor('docker', async (instance) => {
       if (instance === ours) throw new Error('no daemon at /run/docker.sock');
-      return [];
+      return NOTHING;
     });
     const runner = new AttestationRunner([attestor('unix', says('unix:uid:1')), docker], { clock: new ManualClock() });
     const error = await runner.attest(ours).catch((error: unknown) => error as MayflyError);
@@ -87,20 +140,20 @@ describe('attestation', () => {
   });
 
   it('is begun ahead for sixteen at a time, and no more', async () => {
-    const answer = Promise.withResolvers<readonly Selector[]>();
+    const answer = Promise.withResolvers<Found>();
     const unix = attestor('unix', () => answer.promise);
     const runner = new AttestationRunner([unix], { clock: new ManualClock() });
     const instances = Array.from({ length: 40 }, () => livingInstance());
     for (const instance of instances) runner.anticipate(instance);
     expect(runner.running).toBe(16);
-    answer.resolve([]);
+    answer.resolve(NOTHING);
     await runner.attest(instances[39] ?? livingInstance());
     expect(unix.runs).toBe(17);
   });
 
   it('gives each attestor its deadline, and a late answer is thrown away', async () => {
     const clock = new ManualClock();
-    const late = Promise.withResolvers<readonly Selector[]>();
+    const late = Promise.withResolvers<Found>();
     let aborted = false;
     const slow = attestor('slow', (_, signal) => {
       signal.addEventListener('abort', () => (aborted = true));
@@ -117,7 +170,7 @@ describe('attestation', () => {
     await clock.elapse(1);
     await attesting;
     expect(aborted).toBe(true);
-    late.resolve([parseSelector('slow:late:1')]);
+    late.resolve({ selectors: [parseSelector('slow:late:1')], context: NO_CONTEXT });
     expect(runner.current(instance)).toBeUndefined();
     expect(runner.status()[1]).toMatchObject({ lastMs: 300, lastFailure: 'no answer within 300 ms' });
     expect(clock.alarms).toBe(0);
@@ -135,7 +188,7 @@ describe('attestation', () => {
       const instance = livingInstance();
       const found = attestor('unix', async () => {
         instance.finish(end);
-        return [parseSelector('unix:uid:0')];
+        return { selectors: [parseSelector('unix:uid:0')], context: NO_CONTEXT };
       });
       const fails = attestor('proc', () => Promise.reject(new Error('ENOENT')));
       const runner = new AttestationRunner([found, fails], { clock: new ManualClock() });

@@ -66,8 +66,8 @@ function sha256(path: string): string {
   return createHash('sha256').update(readFileSync(path)).digest('hex');
 }
 
-function attest(by: UnixAttestor, { instance }: Workload): Promise<readonly string[]> {
-  return by.attest(instance, new AbortController().signal);
+async function attest(by: UnixAttestor, { instance }: Workload): Promise<readonly string[]> {
+  return (await by.attest(instance, new AbortController().signal)).selectors;
 }
 
 /** Runs `run` as a user without rights. The ids of a process are of all its threads. */
@@ -224,7 +224,10 @@ it('says only numbers of a process that procfs hides from the agent, as hidepid 
   const unix = attestor();
   // Above any pid: procfs has nothing there, while the instance lives.
   const hidden = { ...livingInstance(1000), pid: 2 ** 30 };
-  expect(await unix.attest(hidden, new AbortController().signal)).toEqual(['unix:uid:1000', 'unix:gid:1000']);
+  expect((await unix.attest(hidden, new AbortController().signal)).selectors).toEqual([
+    'unix:uid:1000',
+    'unix:gid:1000',
+  ]);
   expect(unix.shortcomings()).toEqual([
     expect.stringMatching(/supplementary groups.*ENOENT/),
     expect.stringMatching(/executable.*ENOENT/),
@@ -259,7 +262,7 @@ describe('a process that does not stay', () => {
     const { pid, instance } = process;
     await process.stop();
     const unix = attestor();
-    expect(await unix.attest(instance, new AbortController().signal)).toEqual([
+    expect((await unix.attest(instance, new AbortController().signal)).selectors).toEqual([
       `unix:uid:${OWN.uid}`,
       `unix:gid:${OWN.gid}`,
     ]);

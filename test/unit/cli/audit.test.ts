@@ -302,7 +302,13 @@ describe('audit trace', () => {
   test('says once whose story it is when one process asked again and again', async () => {
     const asked = mkdtempSync(join(tmpdir(), 'mayfly-audit-'));
     const { serial: _serial, issuer: _issuer, lifetime_given: _given, expires_at: _expires, ...request } = ISSUED;
-    const instance = { ...ISSUED.instance, cgroup: 'cpu:/a\nmemory:/b' };
+    const instance = {
+      ...ISSUED.instance,
+      cgroup: 'cpu:/a\nmemory:/b',
+      container: { engine: 'docker', id: 'c1', started: '2027-01-01T00:00:00Z' },
+      pod: { namespace: 'shop', name: 'pay', uid: 'u1' },
+      unit: { id: 'pay.service', invocation: 'aa' },
+    };
     const refused = { ...request, type: 'svid.refused', instance, reason: 'barred', rule: 'reissue_barred' } as const;
     const ledger = await openLedger(asked);
     ledger.refuse({ ...refused, lease: 'l1', decision: 'd1' });
@@ -313,6 +319,9 @@ describe('audit trace', () => {
     expect(linesOf(stdout).map((line) => line.replace(/^\d{4}-[^ ]*/, 'TIME'))).toEqual([
       ...story.split('\n').slice(0, 3),
       '  cgroup       cpu:/a, memory:/b',
+      '  container    docker c1, started 2027-01-01T00:00:00Z',
+      '  pod          shop/pay, uid u1',
+      '  unit         pay.service, invocation aa',
       ...story.split('\n').slice(4, 7),
       '  lease l1',
       'TIME  certificate refused for 1h: barred (rule reissue_barred; decision d1)',

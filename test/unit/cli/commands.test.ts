@@ -429,6 +429,22 @@ describe('the admin socket’s commands', () => {
         '',
       ].join('\n'),
     );
+    const container = { engine: 'containerd', id: 'c'.repeat(64), started: '' };
+    const pod = { uid: 'u1', namespace: 'shop', name: 'pay' };
+    const inside = () => ({
+      leases: [
+        ...listLeases().leases,
+        { pid: 43, container, pod },
+        { pid: 44, unit: { id: 'pay.service', invocation: 'aa' } },
+      ],
+    });
+    const [headsOfPlaces, ...places] = (await against({ listLeases: inside }, ['leases'])).stdout.split('\n');
+    expect(headsOfPlaces).toMatch(/SERIAL +LIVES IN$/);
+    expect(places.slice(0, 3).map((row) => row.split(/ {2,}/).at(-1))).toEqual([
+      '-',
+      `pod shop/pay, containerd ${'c'.repeat(12)}`,
+      'pay.service',
+    ]);
     const withWit = () => ({ leases: [...listLeases().leases, { pid: 43, wit: 'aa', witRotations: 1 }] });
     const [heads, ...rows] = (await against({ listLeases: withWit }, ['leases'])).stdout.split('\n');
     expect(heads).toMatch(/SERIAL {2}WIT$/);

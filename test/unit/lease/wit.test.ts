@@ -321,6 +321,7 @@ describe('a lease that is taken over from an agent before', () => {
       serials: [],
       wits: [before.jti],
       expiresAt: before.expiresAt,
+      context: {},
     });
     expect([...next].map(({ adopted, expiresAt }) => [adopted, expiresAt])).toEqual([[true, before.expiresAt]]);
     const again = follow((signal) => next.of(instance).wit(undefined, signal));

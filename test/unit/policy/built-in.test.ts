@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { NO_CONTEXT } from '../../../agent/attest/context.ts';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
@@ -40,6 +41,7 @@ function request(entry: Partial<Entry>, signerExpiresAt = NOW + 365 * 24 * 60 * 
   return {
     instance: livingInstance(),
     selectors: new Set(ENTRY.selectors),
+    context: NO_CONTEXT,
     entry: { ...ENTRY, ...entry },
     now: NOW,
     signerExpiresAt,
