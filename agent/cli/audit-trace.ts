@@ -22,7 +22,7 @@ export function auditTraceCommand(terminal: Terminal): Command {
     .description(
       'Tell the whole story of an identity: who got it and by which decision, what was issued, renewed, used, and how it ended.',
     )
-    .argument('<subject>', 'a serial, jti, pid, SPIFFE ID, decision or lease')
+    .argument('<subject>', 'a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit')
     .action((subject: string, _options: unknown, command: Command) => trace(invocationOf(command, terminal), subject));
 }
 
@@ -39,7 +39,7 @@ async function trace(invocation: Invocation<PlaceOptions>, text: string): Promis
   const kinds = subjects.map(({ kind }) => kind).join(', ');
   throw new MayflyError(
     'NOT_FOUND',
-    `the ledger in ${directory} knows no ${kinds} ${JSON.stringify(text)}; ask for a serial, jti, pid, SPIFFE ID, decision or lease, as 'mayfly leases' and 'mayfly audit tail' show them`,
+    `the ledger in ${directory} knows no ${kinds} ${JSON.stringify(text)}; ask for a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit, as 'mayfly leases' and 'mayfly audit tail' show them`,
   );
 }
 
@@ -54,6 +54,7 @@ function subjectsOf(text: string): readonly TraceSubject[] {
     { kind: 'jti', jti: text },
     { kind: 'decision', decision: text },
     { kind: 'lease', lease: text },
+    { kind: 'place', place: text },
   ];
 }
 

@@ -11,7 +11,9 @@ export type TraceSubject =
   | { readonly kind: 'pid'; readonly pid: number }
   | { readonly kind: 'spiffe-id'; readonly spiffeId: string }
   | { readonly kind: 'decision'; readonly decision: string }
-  | { readonly kind: 'lease'; readonly lease: string };
+  | { readonly kind: 'lease'; readonly lease: string }
+  /** A container's id or its first digits, a pod's uid or `namespace/name`, a unit's id or invocation. */
+  | { readonly kind: 'place'; readonly place: string };
 
 /** A lease's whole story. */
 export interface LeaseTrace {
@@ -21,6 +23,9 @@ export interface LeaseTrace {
   /** What was decided and how it was used, in the order of time. */
   readonly records: readonly ReadRecord[];
 }
+
+// Of a container's id: as engines show it.
+const LEAST_ID = 12;
 
 /** Those events that are about a lease. */
 type LeaseEvent = Extract<LedgerEvent, { lease: string }>;
@@ -120,6 +125,8 @@ function isMeant(event: LeaseEvent, subject: TraceSubject): boolean {
       return event.parent === subject.decision || ('decision' in event && event.decision === subject.decision);
     case 'lease':
       return event.lease === subject.lease;
+    case 'place':
+      return 'instance' in event && livedIn(event.instance, subject.place);
   }
 }
 
@@ -137,7 +144,15 @@ function isKnownAs(lease: LeaseJson, subject: TraceSubject): boolean {
       return [lease, ...lease.certificates, ...tokensOf(lease)].some(({ decision }) => decision === subject.decision);
     case 'lease':
       return lease.id === subject.lease;
+    case 'place':
+      return livedIn(lease.instance, subject.place);
   }
+}
+
+function livedIn({ container, pod, unit }: InstanceRecord, place: string): boolean {
+  const isContainer = place.length >= LEAST_ID && container?.id.startsWith(place) === true;
+  const isPod = pod !== undefined && [pod.uid, `${pod.namespace}/${pod.name}`].includes(place);
+  return isContainer || isPod || (unit !== undefined && [unit.id, unit.invocation].includes(place));
 }
 
 function tokensOf({ tokens, wits = [] }: LeaseJson): readonly TokenJson[] {

@@ -305,7 +305,7 @@ describe('audit trace', () => {
     const instance = {
       ...ISSUED.instance,
       cgroup: 'cpu:/a\nmemory:/b',
-      container: { engine: 'docker', id: 'c1', started: '2027-01-01T00:00:00Z' },
+      container: { engine: 'docker', id: 'c1'.repeat(32), started: '2027-01-01T00:00:00Z' },
       pod: { namespace: 'shop', name: 'pay', uid: 'u1' },
       unit: { id: 'pay.service', invocation: 'aa' },
     };
@@ -315,11 +315,17 @@ describe('audit trace', () => {
     ledger.refuse({ ...refused, lease: 'l2', decision: 'd2' });
     await ledger.close();
     const { stdout } = await run(['audit', 'trace', '4711', '--data-dir', asked]);
+    for (const place of ['c1c1c1c1c1c1', 'u1', 'shop/pay', 'pay.service', 'aa']) {
+      expect(await run(['audit', 'trace', place, '--data-dir', asked])).toMatchObject({ code: 0, stdout });
+    }
+    for (const place of ['c1c1c1c1c1', 'shop', 'pay', 'd2d2d2d2d2d2']) {
+      expect((await run(['audit', 'trace', place, '--data-dir', asked])).code).toBe(1);
+    }
     rmSync(asked, { recursive: true });
     expect(linesOf(stdout).map((line) => line.replace(/^\d{4}-[^ ]*/, 'TIME'))).toEqual([
       ...story.split('\n').slice(0, 3),
       '  cgroup       cpu:/a, memory:/b',
-      '  container    docker c1, started 2027-01-01T00:00:00Z',
+      `  container    docker ${'c1'.repeat(32)}, started 2027-01-01T00:00:00Z`,
       '  pod          shop/pay, uid u1',
       '  unit         pay.service, invocation aa',
       ...story.split('\n').slice(4, 7),
@@ -348,7 +354,7 @@ describe('audit trace', () => {
     expect(await audit('trace', '77')).toEqual({
       code: 1,
       stdout: '',
-      stderr: `mayfly: the ledger in ${home}/ledger knows no pid, serial, jti, decision, lease "77"; ask for a serial, jti, pid, SPIFFE ID, decision or lease, as 'mayfly leases' and 'mayfly audit tail' show them\n`,
+      stderr: `mayfly: the ledger in ${home}/ledger knows no pid, serial, jti, decision, lease, place "77"; ask for a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit, as 'mayfly leases' and 'mayfly audit tail' show them\n`,
     });
     expect((await audit('trace', 'spiffe://example.org/nobody')).code).toBe(1);
   });
