@@ -1,5 +1,5 @@
 import type { Selector } from '../kernel/selector.ts';
-import type { Vocabulary } from './vocabulary.ts';
+import type { SelectorName, SelectorNames, Vocabulary } from './vocabulary.ts';
 
 /** Which of its costlier selectors the unix attestor says. */
 export interface UnixSelectors {
@@ -12,28 +12,39 @@ export interface UnixSelectors {
   readonly sha256: boolean;
 }
 
-interface Word {
+interface Word extends SelectorName {
   readonly value: RegExp;
   readonly allowed: string;
 }
 
-const NUMBER: Word = { value: /^(0|[1-9][0-9]{0,9})$/, allowed: 'a decimal number' };
-const NAME: Word = { value: /^[^:]+$/, allowed: 'a name without ":"' };
+const NUMBER: Word = { values: 'one', example: '1000', value: /^(0|[1-9][0-9]{0,9})$/, allowed: 'a decimal number' };
+const NAME: Word = { values: 'one', example: 'payments', value: /^[^:]+$/, allowed: 'a name without ":"' };
 
 const WORDS: Readonly<Record<string, Word>> = {
   uid: NUMBER,
   user: NAME,
   gid: NUMBER,
   group: NAME,
-  supplementary_gid: NUMBER,
-  supplementary_group: NAME,
-  path: { value: /^\/./s, allowed: 'an absolute path' },
-  sha256: { value: /^[0-9a-f]{64}$/, allowed: '64 lower-case hexadecimal digits' },
+  supplementary_gid: { ...NUMBER, values: 'several' },
+  supplementary_group: { ...NAME, values: 'several' },
+  path: { values: 'one', example: '/usr/bin/payments', value: /^\/./s, allowed: 'an absolute path' },
+  sha256: {
+    values: 'one',
+    example: '0f'.repeat(32),
+    value: /^[0-9a-f]{64}$/,
+    allowed: '64 lower-case hexadecimal digits',
+  },
 };
+
+const NAMES: SelectorNames = new Map(Object.entries(WORDS));
 
 /** What the unix attestor says, set up like this. */
 export function unixVocabulary(says: UnixSelectors): Vocabulary {
-  return { types: ['unix'], neverSaid: (selector) => neverSaid(selector, says) };
+  return {
+    types: ['unix'],
+    names: new Map([['unix', NAMES]]),
+    neverSaid: (selector) => neverSaid(selector, says),
+  };
 }
 
 function neverSaid(selector: Selector, says: UnixSelectors): string | undefined {

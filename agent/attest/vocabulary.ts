@@ -1,9 +1,24 @@
 import type { Selector } from '../kernel/selector.ts';
 
+/** What an attestor says under one name, so far as an entry may take a value from it: `uid`, `pod-label`. */
+export interface SelectorName {
+  /** How many values one process can have at a time; of one key, where there are keys. */
+  readonly values: 'one' | 'several';
+  /** A value as the attestor says it, without a key: `1000`. What no SPIFFE ID may have shows in it. */
+  readonly example: string;
+  /** What stands between a key and its value, where there is a key: the second colon of `k8s:pod-label:app:web`. */
+  readonly key?: ':' | '=';
+}
+
+/** By name: of `unix:uid:1000` it is `uid`. */
+export type SelectorNames = ReadonlyMap<string, SelectorName>;
+
 /** Which selectors the attestors of this agent may say, so that an entry which can never match is told when it is read. */
 export interface Vocabulary {
   /** Every type that an attestor of this agent makes, in use or not: `unix`. */
   readonly types: readonly string[];
+  /** Everything that may be said, in use or not, by type. */
+  readonly names: ReadonlyMap<string, SelectorNames>;
   /** Why no attestor in use will ever say `selector`, as the end of a sentence that begins with it; `undefined` when one may. */
   neverSaid(selector: Selector): string | undefined;
 }
@@ -13,6 +28,7 @@ export function joinVocabularies(vocabularies: readonly Vocabulary[]): Vocabular
   const byType = new Map(vocabularies.flatMap((each) => each.types.map((type) => [type, each] as const)));
   return {
     types: [...byType.keys()],
+    names: new Map(vocabularies.flatMap(({ names }) => [...names])),
     neverSaid(selector) {
       const [type = ''] = selector.split(':');
       const vocabulary = byType.get(type);

@@ -43,3 +43,14 @@ it('says why what is switched off never matches', () => {
   );
   expect(unixVocabulary({ path: 'any', sha256: false }).neverSaid(parseSelector('unix:path:/bin/sh'))).toBeUndefined();
 });
+
+it('has an example of each name, which it may say itself', () => {
+  for (const [type, names] of ALL.names) {
+    expect(ALL.types).toContain(type);
+    expect(names.size).toBe(8);
+    for (const [name, { example, key }] of names) {
+      expect(key).toBeUndefined();
+      expect(ALL.neverSaid(parseSelector(`${type}:${name}:${example}`))).toBeUndefined();
+    }
+  }
+});
