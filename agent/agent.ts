@@ -1,7 +1,9 @@
 import { join } from 'node:path';
+import type { Attestor } from './attest/attestor.ts';
 import { Contexts } from './attest/contexts.ts';
 import { NameCache } from './attest/name-cache.ts';
 import { AttestationRunner } from './attest/runner.ts';
+import { SystemdAttestor } from './attest/systemd.ts';
 import { UnixAttestor } from './attest/unix.ts';
 import { LocalAuthority } from './authority/local.ts';
 import type { Config } from './config/config.ts';
@@ -110,7 +112,11 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   const names = new NameCache(new Names(), { clock });
   const unix = new UnixAttestor(names, { ...config.attestors.unix, clock });
   const contexts = new Contexts();
-  const attestation = stack.adopt(new AttestationRunner([unix], { clock }), (it) => it.close());
+  const attestors: Attestor[] = [unix];
+  if (config.attestors.systemd.enabled) {
+    attestors.push(new SystemdAttestor({ ...config.attestors.systemd, contexts, clock }));
+  }
+  const attestation = stack.adopt(new AttestationRunner(attestors, { clock }), (it) => it.close());
   const exits = stack.adopt(new ExitWatch(), (it) => it.close());
   const instances = stack.adopt(new Instances(exits, clock), (it) => it.close());
   // Whoever looks at the workloads is none of them.

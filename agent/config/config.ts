@@ -34,6 +34,10 @@ export function withAbsolutePaths(document: ConfigDocument, file: string): Confi
     admin_socket: absolute(document.admin_socket),
     data_dir: absolute(document.data_dir),
     entries: document.entries.map(absolute),
+    attestors: {
+      ...document.attestors,
+      systemd: { ...document.attestors.systemd, socket: absolute(document.attestors.systemd.socket) },
+    },
     bundles: document.bundles.map((bundle) => ({ ...bundle, file: absolute(bundle.file) })),
   };
 }

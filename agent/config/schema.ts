@@ -117,6 +117,16 @@ const unix = mapping({
   ),
 });
 
+const systemd = mapping({
+  enabled: key(
+    flag,
+    false,
+    'restart',
+    'Whether there are `systemd:` selectors, and identities end when the unit of their process stops or is started again.',
+  ),
+  socket: key(path, '/run/dbus/system_bus_socket', 'restart', "The socket of the system's message bus."),
+});
+
 const defaults = mapping({
   x509_svid_ttl: key(svidTtl, '1h', 'reload', 'How long an X.509-SVID is valid unless its entry says otherwise.'),
   jwt_svid_ttl: key(svidTtl, '5m', 'reload', 'How long a JWT-SVID is valid unless its entry says otherwise.'),
@@ -332,7 +342,7 @@ export const configSchema = mapping({
     'reload',
     'The bundles of other trust domains, each a SPIFFE bundle file. Not the own trust domain, and none twice.',
   ),
-  attestors: v.optional(mapping({ unix: v.optional(unix, {}) }), {}),
+  attestors: v.optional(mapping({ unix: v.optional(unix, {}), systemd: v.optional(systemd, {}) }), {}),
   defaults: v.optional(defaults, {}),
   policy: v.optional(policy, {}),
   wit: v.optional(wit, {}),

@@ -60,7 +60,10 @@ describe('a configuration', () => {
       svidKeyType: 'ec-p256',
       entries: [join(folder, 'entries/*.yaml')],
       bundles: [],
-      attestors: { unix: { path: true, sha256: false, maxHashSize: 256 * 1024 ** 2 } },
+      attestors: {
+        unix: { path: true, sha256: false, maxHashSize: 256 * 1024 ** 2 },
+        systemd: { enabled: false, socket: '/run/dbus/system_bus_socket' },
+      },
       defaults: { x509SvidTtl: HOUR, jwtSvidTtl: 300_000, witSvidTtl: HOUR },
       policy: {
         maxX509SvidTtl: DAY,

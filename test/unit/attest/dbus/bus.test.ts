@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Bus, busCall, connectBus } from '../../../../agent/attest/dbus/bus.ts';
+import type { Message } from '../../../../agent/attest/dbus/message.ts';
+
+const DAEMON = '/usr/bin/dbus-daemon';
+const { signal } = new AbortController();
+
+describe.skipIf(!existsSync(DAEMON))(`a bus as ${DAEMON} has it`, () => {
+  let directory: string;
+  let daemon: ChildProcess;
+  let bus: Bus;
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'mayfly-dbus-'));
+    const path = join(directory, 'bus');
+    writeFileSync(
+      join(directory, 'bus.conf'),
+      `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "busconfig.dtd">
+       <busconfig><listen>unix:path=${path}</listen><auth>EXTERNAL</auth>
+       <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/></policy></busconfig>`,
+    );
+    daemon = spawn(DAEMON, [`--config-file=${join(directory, 'bus.conf')}`, '--nofork', '--print-address=1'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (daemon.stdout !== null) await once(daemon.stdout, 'data');
+    bus = await connectBus(path, signal);
+  });
+
+  afterAll(async () => {
+    bus?.close();
+    const exited = once(daemon, 'exit');
+    daemon.kill();
+    await exited;
+    rmSync(directory, { recursive: true });
+  });
+
+  it('takes what is sent, and is understood', async () => {
+    const [uid] = await bus.call(busCall('GetConnectionUnixUser', 'org.freedesktop.DBus'), signal);
+    expect(uid).toBe(process.geteuid?.());
+    const [credentials] = await bus.call(busCall('GetConnectionCredentials', 'org.freedesktop.DBus'), signal);
+    expect(credentials).toBeInstanceOf(Map);
+  });
+
+  it('answers with its errors by name', async () => {
+    await expect(bus.call(busCall('GetNameOwner', 'org.example.Nobody'), signal)).rejects.toMatchObject({
+      error: 'org.freedesktop.DBus.Error.NameHasNoOwner',
+    });
+  });
+
+  it('tells what was asked for by a match', async () => {
+    const told = Promise.withResolvers<Message>();
+    bus.onSignal((message) => {
+      if (message.member === 'NameOwnerChanged') told.resolve(message);
+    });
+    await bus.call(busCall('AddMatch', "type='signal',member='NameOwnerChanged'"), signal);
+    const other = await connectBus(join(directory, 'bus'), signal);
+    expect((await told.promise).body[0]).toMatch(/^:/);
+    other.close();
+    await other.closed;
+  });
+
+  it('ends for who waits when it is stopped', async () => {
+    const other = await connectBus(join(directory, 'bus'), signal);
+    other.close();
+    await other.closed;
+    await expect(other.call(busCall('GetId'), signal)).rejects.toThrow('is closed');
+  });
+});
+
+it('says that nobody listens', async () => {
+  await expect(connectBus(join(tmpdir(), 'no-such-bus'), signal)).rejects.toMatchObject({ code: 'ENOENT' });
+});

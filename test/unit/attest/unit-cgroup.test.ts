@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { isIn, unitCgroupIn, userUnitIn } from '../../../agent/attest/unit-cgroup.ts';
+
+const USER = '/user.slice/user-1000.slice/user@1000.service';
+
+function namesIn(text: string): readonly string[] | undefined {
+  return unitCgroupIn(text)?.names;
+}
+
+describe('where a process is among units', () => {
+  it.each([
+    ['the unified hierarchy', '0::/system.slice/payments.service\n', ['system.slice', 'payments.service']],
+    [
+      'old hierarchies, of which the one named after systemd counts',
+      '12:memory:/system.slice\n1:name=systemd:/system.slice/payments.service\n0::/\n',
+      ['system.slice', 'payments.service'],
+    ],
+    ['below a unit, where it makes cgroups of its own', '0::/a.service/supervisor\n', ['a.service', 'supervisor']],
+    ['a name that the kernel could take for a file of its own', '0::/_memory.service\n', ['memory.service']],
+    [
+      'a cgroup namespace of the agent itself',
+      '0::/../../system.slice/docker-0a.scope\n',
+      ['..', '..', 'system.slice', 'docker-0a.scope'],
+    ],
+  ])('reads it of %s', (_, text, names) => {
+    expect(namesIn(text)).toEqual(names);
+  });
+
+  it.each([
+    ['the root', '0::/\n'],
+    ['a container of an engine that does without systemd', '0::/docker/0a1b\n'],
+    ['old hierarchies without systemd', '3:cpu:/a.service\n1:name=systemd:/\n0::/x.service\n'],
+    ['nothing', ''],
+  ])('asks nobody about %s', (_, text) => {
+    expect(unitCgroupIn(text)).toBeUndefined();
+  });
+
+  it('finds what systemd names only on the way', () => {
+    const cgroup = unitCgroupIn('0::/system.slice/payments.service/x\n');
+    expect(cgroup === undefined ? [] : [isIn(cgroup, 'payments.service'), isIn(cgroup, 'sshd.service')]).toEqual([
+      true,
+      false,
+    ]);
+  });
+});
+
+describe('units of a user', () => {
+  function userUnit(path: string, unit: string) {
+    const cgroup = unitCgroupIn(`0::${path}\n`);
+    return cgroup === undefined ? 'none' : userUnitIn(cgroup, unit);
+  }
+
+  it.each([
+    [`${USER}/app.slice/notes.service`, { uid: '1000', unit: 'notes.service' }],
+    [`${USER}/app.slice/app-a.slice/notes.service/below/it.service`, { uid: '1000', unit: 'notes.service' }],
+    [`${USER}/init.scope`, { uid: '1000', unit: 'init.scope' }],
+    [`${USER}/app.slice`, undefined],
+    [`${USER}/anything`, undefined],
+    [USER, undefined],
+  ])('%s', (path, expected) => {
+    expect(userUnit(path, 'user@1000.service')).toEqual(expected);
+  });
+
+  it('is none where the system has another unit, whatever stands below it', () => {
+    expect(userUnit('/system.slice/a.service/user@0.service/b.service', 'a.service')).toBeUndefined();
+  });
+
+  it('is of the manager that the system has started, and not of one that the user has named so', () => {
+    expect(userUnit(`${USER}/user@0.service/root.service`, 'user@1000.service')).toEqual({
+      uid: '1000',
+      unit: 'user@0.service',
+    });
+  });
+});
