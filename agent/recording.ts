@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readVersion } from './kernel/build.ts';
 import type { Latest } from './kernel/latest.ts';
-import { readVersion } from './kernel/version.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { PolicyRules } from './policy/built-in.ts';
 import type { EntrySet } from './registry/entry-set.ts';

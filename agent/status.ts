@@ -6,7 +6,7 @@ import type { Authority } from './authority/authority.ts';
 import type { Config } from './config/config.ts';
 import type { ReloadState } from './config/reloadable.ts';
 import type { GetStatusResponseSchema } from './gen/admin_pb.js';
-import { readVersion } from './kernel/version.ts';
+import { readVersion } from './kernel/build.ts';
 import type { AdoptionCount } from './lease/adoption.ts';
 import type { Issuer } from './lease/issuer.ts';
 import type { Leases } from './lease/leases.ts';

@@ -42,6 +42,8 @@ export interface Ended {
 }
 
 export interface LaunchOptions {
+  /** What runs instead of the sources: a command and its first arguments. */
+  readonly program?: readonly [string, ...string[]];
   /** Arguments of node, before the program. */
   readonly node?: readonly string[];
   /** Arguments of `mayfly run`. */
@@ -72,8 +74,9 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Starts `mayfly run` and goes on at once. */
-  static launch(home: Home, { node = [], args = [], uid, env = {} }: LaunchOptions = {}): Daemon {
-    const child = spawn(process.execPath, [...node, MAIN, 'run', '--config', home.config, ...args], {
+  static launch(home: Home, { program, node = [], args = [], uid, env = {} }: LaunchOptions = {}): Daemon {
+    const [command, ...first] = program ?? [process.execPath, ...node, MAIN];
+    const child = spawn(command, [...first, 'run', '--config', home.config, ...args], {
       cwd: home.folder,
       env: { ...plainEnvironment(), ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -179,7 +182,10 @@ export async function mayfly(
 }
 
 /** Starts an agent that is expected to refuse to: what it said, and its exit code. */
-export function refusal(home: Home, { args = [], ...options }: Omit<LaunchOptions, 'node'> = {}): Promise<Ended> {
+export function refusal(
+  home: Home,
+  { args = [], ...options }: Omit<LaunchOptions, 'node' | 'program'> = {},
+): Promise<Ended> {
   return mayfly(['run', '--config', home.config, ...args], { cwd: home.folder, ...options });
 }
 

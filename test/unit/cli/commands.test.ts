@@ -618,7 +618,15 @@ test('version', async () => {
   ]) {
     const { code, stdout } = await run(argv);
     expect(code).toBe(0);
-    expect(jsonOf(stdout)).toMatchObject({ version, node: process.version });
+    // The commit is that of the clone, where this is one.
+    expect(jsonOf(stdout)).toEqual({
+      version,
+      commit: expect.toSatisfy((it) => it === null || /^[0-9a-f]{40}$/.test(String(it))),
+      date: null,
+      form: 'sources',
+      node: process.version,
+      platform: `linux-${process.arch}`,
+    });
   }
 });
 
