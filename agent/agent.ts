@@ -1,6 +1,9 @@
 import { join } from 'node:path';
 import type { Attestor } from './attest/attestor.ts';
+import { containerOf } from './attest/container-of.ts';
 import { Contexts } from './attest/contexts.ts';
+import { Kubelet } from './attest/k8s/kubelet.ts';
+import { K8sAttestor } from './attest/k8s.ts';
 import { NameCache } from './attest/name-cache.ts';
 import { AttestationRunner } from './attest/runner.ts';
 import { SystemdAttestor } from './attest/systemd.ts';
@@ -113,6 +116,10 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
   const unix = new UnixAttestor(names, { ...config.attestors.unix, clock });
   const contexts = new Contexts();
   const attestors: Attestor[] = [unix];
+  if (config.attestors.k8s.enabled) {
+    const kubelet = new Kubelet(config.attestors.k8s, process.env, clock);
+    attestors.push(new K8sAttestor(kubelet, { ...config.attestors.k8s, contexts, clock, placeOf: containerOf }));
+  }
   if (config.attestors.systemd.enabled) {
     attestors.push(new SystemdAttestor({ ...config.attestors.systemd, contexts, clock }));
   }

@@ -21,6 +21,7 @@ export function contradictions(config: ConfigDocument): readonly Contradiction[]
     ...ledger(config),
     ...bundles(config),
     ...sds(config),
+    ...k8s(config),
   ];
 }
 
@@ -131,4 +132,17 @@ function* sds({ sds }: ConfigDocument): Generator<Contradiction> {
       };
     }
   }
+}
+
+function* k8s({ attestors }: ConfigDocument): Generator<Contradiction> {
+  const { certificate_path: certificate, private_key_path: key } = attestors.k8s;
+  if ((certificate === '') === (key === '')) return;
+  yield {
+    paths: [
+      ['attestors', 'k8s', 'certificate_path'],
+      ['attestors', 'k8s', 'private_key_path'],
+    ],
+    message:
+      'attestors.k8s.certificate_path and attestors.k8s.private_key_path are of no use without each other; give both or neither',
+  };
 }

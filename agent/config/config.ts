@@ -27,6 +27,8 @@ export type Config = InProgram<ConfigDocument> & {
 /** Resolves the paths of `document` against the folder of `file`. */
 export function withAbsolutePaths(document: ConfigDocument, file: string): ConfigDocument {
   const absolute = (path: string): string => resolve(dirname(file), path);
+  const absoluteIfAny = (path: string): string => (path === '' ? '' : absolute(path));
+  const { attestors } = document;
   return {
     ...document,
     socket: absolute(document.socket),
@@ -34,11 +36,18 @@ export function withAbsolutePaths(document: ConfigDocument, file: string): Confi
     admin_socket: absolute(document.admin_socket),
     data_dir: absolute(document.data_dir),
     entries: document.entries.map(absolute),
-    attestors: {
-      ...document.attestors,
-      systemd: { ...document.attestors.systemd, socket: absolute(document.attestors.systemd.socket) },
-    },
     bundles: document.bundles.map((bundle) => ({ ...bundle, file: absolute(bundle.file) })),
+    attestors: {
+      ...attestors,
+      systemd: { ...attestors.systemd, socket: absolute(attestors.systemd.socket) },
+      k8s: {
+        ...attestors.k8s,
+        kubelet_ca_path: absolute(attestors.k8s.kubelet_ca_path),
+        token_path: absolute(attestors.k8s.token_path),
+        certificate_path: absoluteIfAny(attestors.k8s.certificate_path),
+        private_key_path: absoluteIfAny(attestors.k8s.private_key_path),
+      },
+    },
   };
 }
 

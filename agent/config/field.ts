@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import * as v from 'valibot';
 import { formatDuration, parseDuration, parseSize } from '../kernel/duration.ts';
 import { isMayflyError } from '../kernel/errors.ts';
@@ -72,6 +73,21 @@ export const trustDomain = parsed(parseTrustDomain, 'the name of a trust domain'
 
 /** A path in the file system, as it is written; who loads the file resolves it. */
 export const filePath = text('a path', pathProblem);
+
+/** A path, or nothing where there is none. */
+export const optionalPath = text('a path', (path) => (path === '' ? undefined : pathProblem(path)));
+
+/** The name or address of a machine, or nothing. */
+export const optionalHost = text('a name or address', (host) =>
+  host === '' || isIP(host) !== 0 || /^[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?$/.test(host)
+    ? undefined
+    : 'is no name or address of a machine; write it alone, without scheme and port',
+);
+
+/** The name of an environment variable. */
+export const variableName = text('the name of an environment variable', (name) =>
+  /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? undefined : 'is no name of an environment variable',
+);
 
 /** A file or several: `*`, `?` and `**` are wildcards. */
 export const glob = text('a path', (pattern) => pathProblem(pattern) ?? wildcardProblem(pattern));

@@ -97,8 +97,9 @@ function readEnvironment(env: NodeJS.ProcessEnv): Overrides {
   const problems: Problem[] = [];
   for (const [variable, text] of Object.entries(env).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     if (!variable.startsWith(PREFIX) || text === undefined) continue;
-    if (RESERVED_VARIABLES.includes(variable) || SERVICE_LINK.test(variable)) continue;
     const key = keyOfVariable.get(variable);
+    const isForeign = RESERVED_VARIABLES.includes(variable) || (key === undefined && SERVICE_LINK.test(variable));
+    if (isForeign) continue;
     if (key === undefined) problems.push(problem(variable, unknownVariable(variable)));
     else if (key.takes === 'list') problems.push(problem(variable, isList(key)));
     else overrides.push({ key, value: valueOf(key, text), source: variable, shown: false });

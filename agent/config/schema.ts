@@ -1,5 +1,18 @@
 import * as v from 'valibot';
-import { duration, fileMode, filePath, glob, list, mapping, secretName, size, trustDomain } from './field.ts';
+import {
+  duration,
+  fileMode,
+  filePath,
+  glob,
+  list,
+  mapping,
+  optionalHost,
+  optionalPath,
+  secretName,
+  size,
+  trustDomain,
+  variableName,
+} from './field.ts';
 
 /** What the reference says of a key, and what a reload may do with it. */
 export interface KeyNote {
@@ -125,6 +138,73 @@ const systemd = mapping({
     'Whether there are `systemd:` selectors, and identities end when the unit of their process stops or is started again.',
   ),
   socket: key(path, '/run/dbus/system_bus_socket', 'restart', "The socket of the system's message bus."),
+});
+
+const noPath = kind('a path, or nothing', 'path', optionalPath);
+
+const k8s = mapping({
+  enabled: key(
+    flag,
+    false,
+    'restart',
+    "Whether there are `k8s:` selectors, from this node's kubelet. Its other keys are spelled as those of SPIRE's plugin.",
+  ),
+  node_name: key(
+    kind('a name or address, or nothing', 'text', optionalHost),
+    '',
+    'restart',
+    'Where the kubelet is asked, and what its certificate has to bear. Nothing: what `node_name_env` says.',
+  ),
+  node_name_env: key(
+    kind('the name of an environment variable', 'text', variableName),
+    'MY_NODE_NAME',
+    'restart',
+    'The variable with the name or address of the node. Where that is not set either, the kubelet is asked at 127.0.0.1 and its certificate is held to its signer alone.',
+  ),
+  kubelet_secure_port: key(count(65_535), 10_250, 'restart', "The kubelet's port."),
+  kubelet_read_only_port: key(
+    kind('a port, or 0', 'number', v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535))),
+    0,
+    'restart',
+    "The kubelet's port without TLS and authentication, which is asked at 127.0.0.1 instead of the other unless it is 0. Any process of the node can listen there while the kubelet does not.",
+  ),
+  kubelet_ca_path: key(
+    path,
+    '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+    'restart',
+    "A PEM file with who signs the kubelet's certificate, or with that certificate itself. Read again for each request.",
+  ),
+  skip_kubelet_verification: key(
+    flag,
+    false,
+    'restart',
+    "Whether the kubelet's certificate is not looked at, with a standing warning.",
+  ),
+  token_path: key(
+    path,
+    '/var/run/secrets/kubernetes.io/serviceaccount/token',
+    'restart',
+    'The token that the kubelet is shown unless there is a `certificate_path`. Read again for each request.',
+  ),
+  certificate_path: key(
+    noPath,
+    '',
+    'restart',
+    'The client certificate that the kubelet is shown, a PEM file. Read again for each request.',
+  ),
+  private_key_path: key(noPath, '', 'restart', 'Its key, which may be in the same file.'),
+  poll_interval: key(
+    ttl('500ms', '1h'),
+    '2s',
+    'restart',
+    'How often the list of pods is asked for while processes in pods hold an identity, so that they lose it with their pod. Less often where a list takes long to read, or the kubelet does not answer.',
+  ),
+  max_answer_size: key(
+    bytes('64KiB', '1GiB'),
+    '64MiB',
+    'restart',
+    'The largest list of pods that is read. A larger one is none.',
+  ),
 });
 
 const defaults = mapping({
@@ -342,7 +422,10 @@ export const configSchema = mapping({
     'reload',
     'The bundles of other trust domains, each a SPIFFE bundle file. Not the own trust domain, and none twice.',
   ),
-  attestors: v.optional(mapping({ unix: v.optional(unix, {}), systemd: v.optional(systemd, {}) }), {}),
+  attestors: v.optional(
+    mapping({ unix: v.optional(unix, {}), k8s: v.optional(k8s, {}), systemd: v.optional(systemd, {}) }),
+    {},
+  ),
   defaults: v.optional(defaults, {}),
   policy: v.optional(policy, {}),
   wit: v.optional(wit, {}),

@@ -41,6 +41,7 @@ function table(section: string, keys: readonly ConfigKey[]): string {
 
 /** A default as it stands in a file. */
 function written(value: unknown): string {
+  if (value === '') return '""';
   return Array.isArray(value) ? `[${value.length === 0 ? '' : ` ${value.join(', ')} `}]` : String(value);
 }
 

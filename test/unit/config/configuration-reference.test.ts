@@ -16,7 +16,7 @@ describe('docs/configuration.md', () => {
     for (const { name, path, default: otherwise } of configKeys) {
       const rows = sectionOf(path.slice(0, -1)).filter((line) => line.startsWith(`| \`${path.at(-1)}\` |`));
       expect(rows, name).toHaveLength(1);
-      if (typeof otherwise === 'string') expect(rows[0], name).toContain(`| \`${otherwise}\` |`);
+      if (typeof otherwise === 'string') expect(rows[0], name).toContain(`| \`${otherwise || '""'}\` |`);
     }
   });
 

@@ -44,6 +44,7 @@ test('the sections are what keys stand in', () => {
     'authority',
     'attestors',
     'attestors.unix',
+    'attestors.k8s',
     'attestors.systemd',
     'defaults',
     'policy',

@@ -1,0 +1,96 @@
+import type { Selector } from '../kernel/selector.ts';
+import type { SelectorName, SelectorNames, Vocabulary } from './vocabulary.ts';
+
+/** What of the configuration decides what the k8s attestor says. */
+export interface K8sSelectors {
+  readonly enabled: boolean;
+}
+
+interface Word extends SelectorName {
+  readonly value: RegExp;
+  readonly allowed: string;
+}
+
+const COUNT: Word = { values: 'one', example: '2', value: /^(0|[1-9][0-9]{0,4})$/, allowed: 'a decimal number' };
+const UID: Word = {
+  values: 'one',
+  example: '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0',
+  value: /^[0-9a-f-]{32,36}$/,
+  allowed: 'a uid',
+};
+const LABEL_NAME: Word = {
+  values: 'one',
+  example: 'shop',
+  value: /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/,
+  allowed: 'a name of lower-case letters, digits and "-"',
+};
+const OBJECT_NAME: Word = {
+  values: 'one',
+  example: 'payments-7d9f.internal',
+  value: /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/,
+  allowed: 'a name of lower-case letters, digits, "-" and "."',
+};
+const IMAGE: Word = {
+  values: 'several',
+  example: 'registry.example.org/shop/payments:1.0',
+  value: /^\S+$/,
+  allowed: 'an image as the kubelet lists it, by name or by digest',
+};
+const LABEL: Word = {
+  values: 'one',
+  key: ':',
+  example: 'Payments_1.0',
+  value:
+    /^([-a-z0-9.]{1,253}\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?:([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/,
+  allowed: 'the key of a label, ":" and its value',
+};
+const OWNER: Word = {
+  values: 'several',
+  key: ':',
+  example: 'payments-7d9f.internal',
+  value: /^[A-Za-z][A-Za-z0-9]*:\S+$/,
+  allowed: 'the kind of an owner, ":" and its name',
+};
+const OWNER_UID: Word = {
+  ...OWNER,
+  example: UID.example,
+  value: /^[A-Za-z][A-Za-z0-9]*:[0-9a-f-]{32,36}$/,
+  allowed: 'the kind of an owner, ":" and its uid',
+};
+
+const WORDS: Readonly<Record<string, Word>> = {
+  ns: LABEL_NAME,
+  sa: OBJECT_NAME,
+  'pod-name': OBJECT_NAME,
+  'pod-uid': UID,
+  'pod-label': LABEL,
+  'pod-owner': OWNER,
+  'pod-owner-uid': OWNER_UID,
+  'pod-image': IMAGE,
+  'pod-image-count': COUNT,
+  'pod-init-image': IMAGE,
+  'pod-init-image-count': COUNT,
+  'container-name': LABEL_NAME,
+  'container-image': IMAGE,
+  'node-name': OBJECT_NAME,
+};
+
+const NAMES: SelectorNames = new Map(Object.entries(WORDS));
+
+/** What the k8s attestor says, set up like this. */
+export function k8sVocabulary(says: K8sSelectors): Vocabulary {
+  return {
+    types: ['k8s'],
+    names: new Map([['k8s', NAMES]]),
+    neverSaid: (selector) => neverSaid(selector, says),
+  };
+}
+
+function neverSaid(selector: Selector, { enabled }: K8sSelectors): string | undefined {
+  if (!enabled) return 'never matches: attestors.k8s.enabled is false';
+  const [, name = '', ...rest] = selector.split(':');
+  const word = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
+  if (word === undefined) return `names nothing that k8s says; it says ${Object.keys(WORDS).join(', ')}`;
+  if (!word.value.test(rest.join(':'))) return `never matches: k8s:${name} takes ${word.allowed}`;
+  return undefined;
+}

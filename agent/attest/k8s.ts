@@ -1,0 +1,100 @@
+import type { Clock } from '../kernel/clock.ts';
+import type { ProcessInstance } from '../peer/instance.ts';
+import { type Attestor, type Found, NOTHING } from './attestor.ts';
+import type { ContainerPlace } from './container-path.ts';
+import type { Contexts } from './contexts.ts';
+import type { PodSource } from './k8s/kubelet.ts';
+import { PodList } from './k8s/pod-list.ts';
+import { PodLookup } from './k8s/pod-lookup.ts';
+import { PodWatch } from './k8s/pod-watch.ts';
+import type { Place } from './k8s/pods.ts';
+import { Shortcomings } from './shortcomings.ts';
+
+export interface K8sAttestorOptions {
+  readonly contexts: Contexts;
+  readonly clock: Clock;
+  /** How often the list of pods is asked for while processes in pods hold an identity, in milliseconds. */
+  readonly pollInterval: number;
+  /** How long a caller waits for its container to be listed, in milliseconds; 4 s unless said. The runner waits for five. */
+  readonly containerWait?: number;
+  /** Whether nobody looks at the kubelet's certificate. */
+  readonly skipKubeletVerification: boolean;
+  /** In which container a process is. @throws Error when that cannot be told */
+  readonly placeOf: (instance: ProcessInstance) => ContainerPlace | undefined;
+}
+
+const CONTAINER_WAIT_MS = 4000;
+// A list that is no older than so many intervals is as new as the interval promises, also where the kubelet is slow.
+const NEW_ENOUGH_INTERVALS = 3;
+
+// Beside the agent's own container, whose cgroup namespace does not show what both are in: its pod, or another engine's containers.
+const OF_OWN_POD = /^\/\.\.\/[^/]+$/;
+
+const UNVERIFIED =
+  "attestors.k8s.skip_kubelet_verification is true: whoever answers at the kubelet's address says what pods are, and gets the agent's token";
+const SENTENCES = {
+  list: 'The list of pods could not be had, and what it was before is used on: processes in pods that are newer get no identity',
+} as const;
+
+/**
+ * The `k8s` attestor: the pod and container that a process is in by its cgroup, and what the kubelet of this node says of them. Says
+ * what SPIRE's says, in the same spelling.
+ */
+export class K8sAttestor implements Attestor {
+  readonly name = 'k8s';
+  readonly #options: K8sAttestorOptions;
+  readonly #list: PodList;
+  readonly #lookup: PodLookup;
+  readonly #watch: PodWatch;
+  readonly #shortcomings: Shortcomings<keyof typeof SENTENCES>;
+
+  /** @param source is this attestor's from now on: it closes it */
+  constructor(source: PodSource, options: K8sAttestorOptions) {
+    const { clock, contexts, pollInterval } = options;
+    this.#options = options;
+    this.#shortcomings = new Shortcomings(SENTENCES, clock);
+    this.#list = new PodList(source, clock, {
+      answered: (pods) => this.#watch.compare(pods),
+      failed: (message) => this.#shortcomings.note('list', message),
+    });
+    this.#lookup = new PodLookup(this.#list, {
+      clock,
+      newEnough: NEW_ENOUGH_INTERVALS * pollInterval,
+      wait: options.containerWait ?? CONTAINER_WAIT_MS,
+    });
+    this.#watch = new PodWatch(this.#list, { contexts, clock, interval: pollInterval });
+  }
+
+  async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
+    const at = this.#options.placeOf(instance);
+    const place = at === undefined ? undefined : await this.#find(at, signal);
+    if (at === undefined || place === undefined) return NOTHING;
+    const { container, pod } = place;
+    const { uid, namespace, name } = pod;
+    // Whoever may make cgroups can name one after another's pod. A container's id is its engine's, and in one pod only.
+    if (at.podUid !== undefined && at.podUid !== uid) {
+      throw new Error(
+        `by its cgroup it is in pod ${at.podUid}, but container ${at.id} is in pod ${uid} (${namespace}/${name})`,
+      );
+    }
+    if (container.over) throw new Error(`container ${at.id} of pod ${namespace}/${name} has ended`);
+    return {
+      selectors: [...pod.selectors, ...container.selectors],
+      context: { container: { engine: container.engine, id: container.id }, pod: { uid, namespace, name } },
+    };
+  }
+
+  shortcomings(): readonly string[] {
+    const standing = this.#options.skipKubeletVerification ? [UNVERIFIED] : [];
+    return [...standing, ...this.#shortcomings.list()];
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#watch.close(), this.#list.close()]);
+  }
+
+  async #find({ cgroup, id, podUid }: ContainerPlace, signal: AbortSignal): Promise<Place | undefined> {
+    if (podUid !== undefined) return this.#lookup.find(id, signal);
+    return OF_OWN_POD.test(cgroup) ? this.#lookup.findIfAny(id, signal) : undefined;
+  }
+}
