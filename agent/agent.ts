@@ -147,9 +147,10 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     new Issuer({ policy, authority, ledger, revocation, keyType: config.svidKeyType, clock, log: quiet }),
     (it) => it.close(),
   );
+  const entitlement = new Entitlement({ attesting: attestation, entries: entries.latest, clock, log: quiet });
   const leases = stack.adopt(
     new Leases({
-      entitlement: new Entitlement(attestation, entries.latest, clock),
+      entitlement,
       entries: entries.latest,
       authority,
       federated: bundles.latest,
@@ -191,6 +192,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     authority,
     attestation,
     bundles,
+    entitlement,
     entries,
     instances,
     issuer,

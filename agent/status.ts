@@ -14,6 +14,7 @@ import type { Ledger } from './ledger/ledger.ts';
 import type { Proof } from './peer/credentials.ts';
 import type { Listener } from './peer/listener.ts';
 import type { Instances } from './peer/process.ts';
+import type { Entitlement } from './registry/entitlement.ts';
 import type { EntrySource } from './registry/entry-source.ts';
 import type { FederatedBundles } from './registry/federated-bundles.ts';
 import type { Revocation } from './revocation/revocation.ts';
@@ -27,6 +28,7 @@ export interface Seen {
   readonly authority: Authority;
   readonly attestation: AttestationRunner;
   readonly bundles: FederatedBundles;
+  readonly entitlement: Entitlement;
   readonly entries: EntrySource;
   readonly instances: Instances;
   readonly issuer: Issuer;
@@ -112,7 +114,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
   };
 }
 
-function warnings({ bundles, config, entries, instances, ledger, leases, proof }: Seen): string[] {
+function warnings({ bundles, config, entitlement, entries, instances, ledger, leases, proof }: Seen): string[] {
   const sources: readonly (readonly [string, ReloadState])[] = [
     ['configuration', config.state],
     ['entries', entries.state()],
@@ -133,6 +135,7 @@ function warnings({ bundles, config, entries, instances, ledger, leases, proof }
       : [`nothing is issued, since it cannot be recorded; what was issued is served on: ${ledger.error}`]),
     ...(failing === 0 ? [] : [`what ${failing} leases hold could not be renewed when last tried; see mayfly leases`]),
     ...entries.warnings(),
+    ...entitlement.shortcomings(),
     ...instances.shortcomings(),
   ];
 }

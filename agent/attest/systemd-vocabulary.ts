@@ -10,7 +10,7 @@ interface Word extends SelectorName {
 const WORDS: Readonly<Record<string, Word>> = {
   id: {
     values: 'one',
-    example: 'getty@tty1.service',
+    example: 'payments.service',
     allows: isUnit,
     allowed: "a unit's whole name, such as payments.service",
   },
@@ -22,7 +22,7 @@ const WORDS: Readonly<Record<string, Word>> = {
   },
   user_unit: {
     values: 'one',
-    example: 'app-notes@autostart.service',
+    example: 'notes.service',
     key: ':',
     allows: (value) => /^(0|[1-9][0-9]{0,9}):/.test(value) && isUnit(value.slice(value.indexOf(':') + 1)),
     allowed: "a uid and a unit of that user's manager, such as 1000:notes.service",

@@ -4,7 +4,10 @@ import type { Selector } from '../kernel/selector.ts';
 export interface SelectorName {
   /** How many values one process can have at a time; of one key, where there are keys. */
   readonly values: 'one' | 'several';
-  /** A value as the attestor says it, without a key: `1000`. What no SPIFFE ID may have shows in it. */
+  /**
+   * An ordinary value, without a key: `1000`. Where such a one cannot be part of a SPIFFE ID, as a path cannot, no entry may ask for
+   * it; one that is out of the ordinary is refused when it turns up.
+   */
   readonly example: string;
   /** What stands between a key and its value, where there is a key: the second colon of `k8s:pod-label:app:web`. */
   readonly key?: ':' | '=';

@@ -799,6 +799,8 @@ export declare type ListEntriesResponse_Entry = Message<"mayfly.admin.v1.ListEnt
   id: string;
 
   /**
+   * As it is written, with placeholders where it is a template; so are the DNS names.
+   *
    * @generated from field: string spiffe_id = 2;
    */
   spiffeId: string;

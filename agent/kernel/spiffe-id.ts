@@ -75,7 +75,8 @@ function trustDomainProblem(name: string): string | undefined {
   return undefined;
 }
 
-function spiffeIdProblem(text: string): string | undefined {
+/** Why a text is no SPIFFE ID, such that it reads well behind the text; `undefined` when it is one. */
+export function spiffeIdProblem(text: string): string | undefined {
   if (!text.startsWith(SCHEME)) return `does not start with ${SCHEME}`;
   // Every accepted character is one byte, so the length in UTF-16 units is the length in bytes wherever the rest passes.
   if (text.length > MAX_ID_BYTES) return `is longer than ${MAX_ID_BYTES} bytes`;

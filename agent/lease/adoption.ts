@@ -7,8 +7,8 @@ import type { LiveLease } from '../ledger/state.ts';
 import { processKey } from '../ledger/state.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Instances } from '../peer/process.ts';
-import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
+import { entryNamed } from '../registry/written-entry.ts';
 import type { Revocation } from '../revocation/revocation.ts';
 import type { Leases } from './leases.ts';
 
@@ -33,12 +33,11 @@ export interface AdoptionCount {
  * it has; whatever cannot be told to be the same has no identity any more. To be called before anybody can connect.
  */
 export function adoptLeases({ entries, ledger, log, ...parts }: AdoptionParts): AdoptionCount {
-  const entriesById = new Map(entries.value?.entries.map((entry) => [entry.id, entry]));
   let adopted = 0;
   let revoked = 0;
   const living: ProcessInstance[] = [];
   for (const leases of byProcess(ledger.state.leases.values())) {
-    const { ended, instance } = adoptProcess(leases, entriesById, { ledger, ...parts });
+    const { ended, instance } = adoptProcess(leases, entries.value, { ledger, ...parts });
     adopted += leases.length - ended;
     revoked += ended;
     if (instance !== undefined) living.push(instance);
@@ -61,7 +60,7 @@ async function lookAtEach(instances: readonly ProcessInstance[], leases: Leases)
 /** The leases of one process: how many of them had to end, and the process where it is held. */
 function adoptProcess(
   leases: readonly LiveLease[],
-  entries: ReadonlyMap<string, Entry>,
+  entries: EntrySet | undefined,
   parts: Omit<AdoptionParts, 'entries' | 'log'>,
 ): { readonly ended: number; readonly instance?: ProcessInstance } {
   const [first] = leases;
@@ -88,9 +87,11 @@ function adoptProcess(
   }
   let ended = 0;
   for (const lease of leases) {
-    const entry = entries.get(lease.entry);
-    if (entry === undefined || entry.spiffeId !== lease.spiffeId) {
-      const reason: LeaseEndReason = entry === undefined ? 'entry-removed' : 'entry-changed';
+    const written = entries?.get(lease.entry);
+    // With which values it was made is in the identity; whether they are still the process' own is looked at right afterwards.
+    const entry = written === undefined ? undefined : entryNamed(written, lease.spiffeId);
+    if (entry === undefined) {
+      const reason: LeaseEndReason = written === undefined ? 'entry-removed' : 'entry-changed';
       revocation.end(lease, reason, {});
       ended += 1;
       continue;

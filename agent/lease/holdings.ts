@@ -6,6 +6,7 @@ import type { ProcessInstance } from '../peer/instance.ts';
 import type { Occasion } from '../policy/grant.ts';
 import type { Entitled } from '../registry/entitlement.ts';
 import type { Entry } from '../registry/entry.ts';
+import { isOf } from '../registry/written-entry.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
 import type { FollowedKind, Followers } from './followers.ts';
 import type { AnyHeldSvid, HeldSvid, IssueFailure, KeyedSvid } from './held-svid.ts';
@@ -203,7 +204,7 @@ export class Holdings {
       known.replaceEntry(entry);
       return known;
     }
-    if (known !== undefined) this.#end(known, 'entry-changed');
+    if (known !== undefined) this.#end(known, this.#whyWithdrawn(known.entry));
     const lease = new Lease(this.#instance, entry, this.#parts.clock.now());
     this.#byEntry.set(entry.id, lease);
     return lease;
@@ -211,11 +212,10 @@ export class Holdings {
 
   /** Why the process is not entitled to an entry any more. */
   #whyWithdrawn(entry: Entry): LeaseEnd {
-    const found = this.#parts.entries.value?.entries.find(({ id }) => id === entry.id);
+    const written = this.#parts.entries.value?.get(entry.id);
     const now = this.#parts.clock.now();
-    if (found === undefined || (found.expiresAt ?? NEVER) <= now) return 'entry-removed';
-    const same = found.spiffeId === entry.spiffeId && found.selectors.join('\n') === entry.selectors.join('\n');
-    return same ? 'selectors-changed' : 'entry-changed';
+    if (written === undefined || (written.expiresAt ?? NEVER) <= now) return 'entry-removed';
+    return isOf(entry, written) ? 'selectors-changed' : 'entry-changed';
   }
 
   #issueKind(attested: Attested, lease: Lease, kind: FollowedKind): Promise<void> {

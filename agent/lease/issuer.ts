@@ -71,10 +71,14 @@ export class Issuer {
     this.#refused.close();
   }
 
-  /** Records that a process has asked for what no entry entitles it to. */
-  refuseStranger(attested: Attested, kind: SvidKind): void {
+  /**
+   * Records that a process has asked for what no entry entitles it to.
+   *
+   * @param reason a sentence
+   */
+  refuseStranger(attested: Attested, kind: SvidKind, reason: string): void {
     this.counts.refused += 1;
-    this.#refused.record(attested.instance.key, strangerRecord(attested, kind));
+    this.#refused.record(attested.instance.key, strangerRecord(attested, kind, reason));
   }
 
   /**

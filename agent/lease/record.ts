@@ -67,15 +67,23 @@ export function refusedRecord(request: IssueRequest, refusal: Refusal, lease: Le
   };
 }
 
-/** The record of a process that no entry entitles to anything. */
-export function strangerRecord({ context, instance, selectors }: Attested, kind: SvidKind): CallerRefused {
+/**
+ * The record of a process that no entry entitles to anything.
+ *
+ * @param reason a sentence
+ */
+export function strangerRecord(
+  { context, instance, selectors }: Attested,
+  kind: SvidKind,
+  reason: string,
+): CallerRefused {
   return {
     type: 'caller.refused',
     decision: randomUUID(),
     kind,
     instance: instanceRecordOf(instance, context),
     selectors: selectorsOf(selectors),
-    reason: 'no entry matches the process',
+    reason,
   };
 }
 

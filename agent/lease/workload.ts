@@ -203,7 +203,7 @@ export class Workload {
     } catch (error) {
       const attested = this.#parts.entitlement.attested(this.instance);
       if (isMayflyError(error, 'NO_IDENTITY') && attested !== undefined) {
-        this.#parts.issuer.refuseStranger(attested, kind);
+        this.#parts.issuer.refuseStranger(attested, kind, error.message);
       }
       throw error;
     }

@@ -3,14 +3,15 @@ import { expandGlobs } from '../config/glob.ts';
 import { InvalidConfig, type Problem } from '../config/problem.ts';
 import { readTextFile } from '../config/text-file.ts';
 import { parseLongDocument } from '../config/yaml-document.ts';
-import type { Entry } from './entry.ts';
-import { type EntryRules, entriesOf, entryFileSchema } from './entry-file.ts';
+import { entriesOf, entryFileSchema } from './entry-file.ts';
 import { EntryIndex } from './entry-index.ts';
+import type { EntryRules } from './entry-rules.ts';
+import type { WrittenEntry } from './written-entry.ts';
 
 interface KnownFile {
   /** Over the text and the rules that it was checked by. */
   readonly digest: string;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly WrittenEntry[];
 }
 
 interface ReadFile extends KnownFile {
@@ -21,8 +22,8 @@ interface ReadFile extends KnownFile {
 /** An entry, by its index in its file, whose id another one before it has. */
 interface Duplicate {
   readonly index: number;
-  readonly entry: Entry;
-  readonly other: Entry;
+  readonly entry: WrittenEntry;
+  readonly other: WrittenEntry;
 }
 
 // Parsing runs on the one thread that serves everybody, at one or two megabytes a second.
@@ -48,7 +49,7 @@ export class EntryFiles {
         problems.push(...error.problems);
       }
     }
-    const byId = new Map<string, Entry>();
+    const byId = new Map<string, WrittenEntry>();
     for (const file of files) {
       const duplicates: Duplicate[] = [];
       for (const [index, entry] of file.entries.entries()) {
@@ -65,8 +66,8 @@ export class EntryFiles {
 
   async #readFile(file: string, rules: EntryRules): Promise<ReadFile> {
     const text = await readTextFile(file, MAX_FILE_BYTES);
-    const { trustDomain, selectorTypes, requireOwner } = rules;
-    const checkedBy = JSON.stringify([trustDomain, selectorTypes, requireOwner]);
+    // What attestors may say is the program's own, whatever the configuration.
+    const checkedBy = JSON.stringify([rules.trustDomain, rules.requireOwner]);
     const digest = createHash('sha256').update(`${checkedBy}\n${text}`).digest('hex');
     const known = this.#known.get(file);
     if (known?.digest === digest) return { file, text, digest, entries: known.entries };

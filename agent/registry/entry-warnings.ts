@@ -1,6 +1,9 @@
 import type { Vocabulary } from '../attest/vocabulary.ts';
+import { type Selector, selector } from '../kernel/selector.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { Entry } from './entry.ts';
+import type { Placeholder } from './placeholder.ts';
+import { type EntryTemplate, isTemplate, type WrittenEntry } from './written-entry.ts';
 
 /** What the rest of the agent makes of entries. */
 export interface EntrySurroundings {
@@ -14,11 +17,14 @@ export interface EntrySurroundings {
 const MOST_TOLD = 50;
 
 /** What is allowed in entries and probably not meant: a sentence each, for the first fifty. */
-export function entryWarnings(entries: readonly Entry[], surroundings: EntrySurroundings): readonly string[] {
+export function entryWarnings(entries: readonly WrittenEntry[], surroundings: EntrySurroundings): readonly string[] {
   const told: string[] = [];
   let count = 0;
+  const templates = entries.filter(isTemplate);
   for (const entry of entries) {
-    for (const doubt of doubts(entry, surroundings)) {
+    for (const doubt of isTemplate(entry)
+      ? templateDoubts(entry, surroundings)
+      : [...doubts(entry, surroundings), ...claims(entry, templates)]) {
       count += 1;
       if (told.length < MOST_TOLD) told.push(`${entry.source}: entry ${entry.id}: ${doubt}`);
     }
@@ -26,7 +32,31 @@ export function entryWarnings(entries: readonly Entry[], surroundings: EntrySurr
   return count > told.length ? [...told, `and ${count - told.length} more warnings about entries`] : told;
 }
 
-function* doubts(entry: Entry, { vocabulary, federated, now }: EntrySurroundings): Generator<string> {
+function* templateDoubts(template: EntryTemplate, surroundings: EntrySurroundings): Generator<string> {
+  const { vocabulary } = surroundings;
+  for (const { placeholder } of template.renderer.sources) {
+    const never = vocabulary.neverSaid(exampleOf(placeholder, vocabulary));
+    if (never !== undefined) yield `no process can match it: ${placeholder.text} ${never}`;
+  }
+  yield* doubts(template, surroundings);
+}
+
+/** A selector that a placeholder would take a value from. */
+function exampleOf({ key, name, type }: Placeholder, { names }: Vocabulary): Selector {
+  const { example = '', key: separator = ':' } = names.get(type)?.get(name) ?? {};
+  return selector(type, name, key === undefined ? example : `${key}${separator}${example}`);
+}
+
+/** Templates that give an entry's very identity to processes without all that the entry asks for. */
+function* claims(entry: Entry, templates: readonly EntryTemplate[]): Generator<string> {
+  for (const { id, renderer } of templates) {
+    const asked = renderer.named(entry.spiffeId)?.selectors;
+    if (asked === undefined || entry.selectors.every((selector) => asked.includes(selector))) continue;
+    yield `the template ${id} gives ${entry.spiffeId} to every process with ${asked.join(' and ')}, whatever else this entry asks for`;
+  }
+}
+
+function* doubts(entry: WrittenEntry, { vocabulary, federated, now }: EntrySurroundings): Generator<string> {
   for (const selector of entry.selectors) {
     const never = vocabulary.neverSaid(selector);
     if (never !== undefined) yield `no process can match it: ${JSON.stringify(selector)} ${never}`;

@@ -7,8 +7,8 @@ import type { Clock } from '../kernel/clock.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
-import type { EntryRules } from './entry-file.ts';
 import { EntryFiles } from './entry-files.ts';
+import type { EntryRules } from './entry-rules.ts';
 import type { EntrySet } from './entry-set.ts';
 import type { EntrySource } from './entry-source.ts';
 import { entryWarnings } from './entry-warnings.ts';
@@ -37,7 +37,7 @@ export function entryFilesOf({ attestors, bundles, entries, policy, trustDomain 
 
 /** What entries must agree with, from the configuration. */
 export function rulesOf({ trustDomain, requireOwner, vocabulary }: EntryFilesConfig): EntryRules {
-  return { trustDomain, requireOwner, selectorTypes: vocabulary.types };
+  return { trustDomain, requireOwner, vocabulary };
 }
 
 /** Entries from files, read again when they change: all of them or, when one is bad, none. */

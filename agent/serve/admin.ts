@@ -8,8 +8,8 @@ import type { Drill, Drilled, Reached } from '../lease/drill.ts';
 import type { Lease } from '../lease/lease.ts';
 import type { Leases } from '../lease/leases.ts';
 import type { Operator, RevokedLease } from '../lease/operator.ts';
-import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
+import { identityOf, type WrittenEntry } from '../registry/written-entry.ts';
 import { formatBundle } from '../svid/bundle-json.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { Events } from './event-stream.ts';
@@ -98,16 +98,17 @@ function reachedMessage({ ms, subscriber, told, what }: Reached) {
   return { pid: subscriber.instance.pid, method: subscriber.method, what, told, ms };
 }
 
-function entryMessage(entry: Entry) {
+function entryMessage(entry: WrittenEntry) {
+  const { dnsNames, spiffeId } = identityOf(entry);
   return {
     id: entry.id,
-    spiffeId: entry.spiffeId,
+    spiffeId,
     selectors: [...entry.selectors],
     owner: entry.owner ?? '',
     x509SvidTtl: Math.round((entry.x509SvidTtl ?? 0) / 1000),
     jwtSvidTtl: Math.round((entry.jwtSvidTtl ?? 0) / 1000),
     witSvidTtl: Math.round((entry.witSvidTtl ?? 0) / 1000),
-    dnsNames: [...entry.dnsNames],
+    dnsNames: [...dnsNames],
     hint: entry.hint,
     federatesWith: [...entry.federatesWith],
     source: entry.source,

@@ -170,7 +170,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const revocation = new Revocation({ authority, ledger, clock, log, ...REVOCATION });
   const issuer = new Issuer({ policy, authority, ledger, revocation, keyType: 'ec-p256', clock, log });
   const leases = new Leases({
-    entitlement: new Entitlement(runner, set, clock),
+    entitlement: new Entitlement({ attesting: runner, entries: set, clock, log }),
     entries: set,
     authority,
     federated,

@@ -19,10 +19,12 @@ import type { X509Update } from '../../agent/lease/updates.ts';
 import type { Workload } from '../../agent/lease/workload.ts';
 import type { ProcessInstance } from '../../agent/peer/instance.ts';
 import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
+import type { Attesting } from '../../agent/registry/entitlement.ts';
 import { Entitlement } from '../../agent/registry/entitlement.ts';
 import type { Entry } from '../../agent/registry/entry.ts';
 import { EntryIndex } from '../../agent/registry/entry-index.ts';
 import type { EntrySet } from '../../agent/registry/entry-set.ts';
+import type { WrittenEntry } from '../../agent/registry/written-entry.ts';
 import { Revocation } from '../../agent/revocation/revocation.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
 import { BOOT_ID } from './instance.ts';
@@ -67,7 +69,7 @@ export function entryOf(id: string, terms: Partial<Entry> = {}): Entry {
  * The stages behind attestation with real parts and a clock that the test moves: a local authority in a folder of its own, the
  * built-in policy, the entry index. Attestation says the uid, and fails when told to.
  */
-export function leaseWorld(entries: readonly Entry[]) {
+export function leaseWorld(entries: readonly WrittenEntry[]) {
   const clock = new ManualClock();
   const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-lease-'));
   const local = LocalAuthority.open({
@@ -109,30 +111,27 @@ export function leaseWorld(entries: readonly Entry[]) {
   const attestations: ProcessInstance[] = [];
   /** Attestations that calls asked for: under way, and ever. */
   const admitted = { now: 0, total: 0 };
-  /** Where each process is found to live. */
-  const found: { context: Context } = { context: NO_CONTEXT };
+  /** Where each process is found to live, and what is true of it beside its uid. */
+  const found: { context: Context; selectors: readonly string[] } = { context: NO_CONTEXT, selectors: [] };
   const contexts = new Contexts();
   const known = new WeakMap<ProcessInstance, { attested: Attested; until: number }>();
-  const entitlement = new Entitlement(
-    {
-      current(instance) {
-        const hit = known.get(instance);
-        return hit !== undefined && clock.monotonic() < hit.until && instance.alive() ? hit.attested : undefined;
-      },
-      async attest(instance) {
-        attestations.push(instance);
-        await Promise.resolve();
-        if (fault.attestation !== undefined) throw fault.attestation;
-        if (!instance.alive()) throw new MayflyError('CALLER_UNKNOWN', 'gone');
-        const selectors = new Set([parseSelector(`unix:uid:${instance.uid}`)]);
-        const attested = { instance, selectors, context: found.context };
-        known.set(instance, { attested, until: clock.monotonic() + 1000 });
-        return attested;
-      },
+  const attesting: Attesting = {
+    current(instance) {
+      const hit = known.get(instance);
+      return hit !== undefined && clock.monotonic() < hit.until && instance.alive() ? hit.attested : undefined;
     },
-    set,
-    clock,
-  );
+    async attest(instance) {
+      attestations.push(instance);
+      await Promise.resolve();
+      if (fault.attestation !== undefined) throw fault.attestation;
+      if (!instance.alive()) throw new MayflyError('CALLER_UNKNOWN', 'gone');
+      const selectors = new Set([`unix:uid:${instance.uid}`, ...found.selectors].map(parseSelector));
+      const attested = { instance, selectors, context: found.context };
+      known.set(instance, { attested, until: clock.monotonic() + 1000 });
+      return attested;
+    },
+  };
+  const entitlement = new Entitlement({ attesting, entries: set, clock, log: silent });
   const policy = new BuiltInPolicy({
     defaultX509SvidTtl: HOUR,
     defaultJwtSvidTtl: 5 * MINUTE,
@@ -183,7 +182,7 @@ export function leaseWorld(entries: readonly Entry[]) {
     leases,
     authority,
     entries: set,
-    replaceEntries: (changed: readonly Entry[]) => set.set(new EntryIndex(changed)),
+    replaceEntries: (changed: readonly WrittenEntry[]) => set.set(new EntryIndex(changed)),
     /** Another table over the same parts, as the next agent has; whoever asks for it closes it. */
     again: () => new Leases(parts),
     async close() {

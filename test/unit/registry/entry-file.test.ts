@@ -2,13 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { unixVocabulary } from '../../../agent/attest/unix-vocabulary.ts';
 import { parseDocument } from '../../../agent/config/yaml-document.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
-import { type EntryRules, entriesOf, entryFileSchema } from '../../../agent/registry/entry-file.ts';
+import { entriesOf, entryFileSchema } from '../../../agent/registry/entry-file.ts';
+import type { EntryRules } from '../../../agent/registry/entry-rules.ts';
 import { entryWarnings } from '../../../agent/registry/entry-warnings.ts';
-import { entryOf } from './entries.ts';
+import { entryOf, templateOf, VOCABULARY } from './entries.ts';
 
 const RULES: EntryRules = {
   trustDomain: parseTrustDomain('example.org'),
-  selectorTypes: ['unix', 'docker'],
+  vocabulary: VOCABULARY,
   requireOwner: false,
 };
 
@@ -82,7 +83,6 @@ describe('what an entry may not say', () => {
       ['id: a b', SPIFFE_ID, SELECTORS],
       'e.yaml:2:9: entries[0].id: "a b" is no entry id; use 1 to 255 of A-Z, a-z, 0-9, ".", "_" and "-"',
     ],
-    ['no selector', [ID, SPIFFE_ID, 'selectors: []'], 'entries[0].selectors: must have at least 1 item, found 0'],
     [
       'a selector without type',
       [ID, SPIFFE_ID, 'selectors: [ 1000 ]'],
@@ -155,10 +155,19 @@ describe('what an entry may not say', () => {
     ]);
   });
 
+  it.each([['selectors: []'], ['owner: me']])('no selector, but %s: it would be everybody’s', (line) => {
+    expect(problemsOf([ID, SPIFFE_ID, line])).toEqual([
+      expect.stringMatching(
+        /^e\.yaml:[24]:\d+ entries\[0\]\.selectors must have at least 1 item, found 0: every process would get this one identity$/,
+      ),
+    ]);
+    expect(read([ID, SPIFFE_ID, line]).entries).toEqual([]);
+  });
+
   it('a selector of a type that no attestor makes', () => {
     expect(problemsOf([ID, SPIFFE_ID, 'selectors: [ "unix:uid:1", "dokcer:label:a:b", "spire:x" ]'])).toEqual([
       'e.yaml:4:32 entries[0].selectors[1] has the unknown type dokcer; did you mean docker?',
-      'e.yaml:4:52 entries[0].selectors[2] has the unknown type spire; allowed are unix, docker',
+      'e.yaml:4:52 entries[0].selectors[2] has the unknown type spire; allowed are unix, docker, k8s',
     ]);
   });
 
@@ -192,6 +201,28 @@ describe('what an entry probably does not mean', () => {
       'a.yaml:1: entry a: no process can match it: "unix:path:/bin/a" never matches: attestors.unix.path is false',
       'a.yaml:1: entry a: it federates with unknown.org, whose bundle nobody gets: bundles has no file for that trust domain',
       'a.yaml:1: entry a: it has expired at 2026-01-01T00:00:00.000Z and gives nobody an identity',
+    ]);
+  });
+
+  it('is told of a template whose values nobody says', () => {
+    const template = templateOf('id: t', 'spiffe_id: "spiffe://example.org/{{unix.sha256}}"');
+    expect(entryWarnings([template], surroundings)).toEqual([
+      't.yaml:2: entry t: no process can match it: {{unix.sha256}} never matches: attestors.unix.sha256 is false',
+    ]);
+  });
+
+  it('is told of an identity that a template gives to more than its entry asks for', () => {
+    const template = templateOf('id: users', 'spiffe_id: "spiffe://example.org/{{unix.user}}"');
+    const entries = [
+      template,
+      entryOf('payments', ['unix:uid:1000']),
+      entryOf('reports', ['unix:user:reports']),
+      entryOf('mail', ['unix:user:mail', 'unix:path:/usr/bin/mail']),
+    ];
+    const says = { ...surroundings, vocabulary: unixVocabulary({ path: true, sha256: false }) };
+    expect(entryWarnings(entries, says)).toEqual([
+      'payments.yaml:1: entry payments: the template users gives spiffe://example.org/payments to every process with unix:user:payments, whatever else this entry asks for',
+      'mail.yaml:1: entry mail: the template users gives spiffe://example.org/mail to every process with unix:user:mail, whatever else this entry asks for',
     ]);
   });
 

@@ -10,7 +10,7 @@ import { entryOf, selectorsOf } from './entries.ts';
 const NOW = 1000;
 
 function ids(index: EntryIndex, selectors: ReadonlySet<Selector>, now = NOW): readonly string[] {
-  return index.match(selectors, now).map(({ id }) => id);
+  return index.match(selectors, now).entries.map(({ id }) => id);
 }
 
 describe('matching', () => {
@@ -69,7 +69,7 @@ describe('matching', () => {
             id,
           }));
           const index = new EntryIndex(entries);
-          expect(index.match(new Set(own), NOW)).toEqual(naive(entries, new Set(own)));
+          expect(index.match(new Set(own), NOW).entries).toEqual(naive(entries, new Set(own)));
         },
       ),
       { numRuns: 1000 },
@@ -115,6 +115,7 @@ describe('the digest', () => {
     ['owner', { owner: undefined }],
     ['x509SvidTtl', { x509SvidTtl: 1 }],
     ['jwtSvidTtl', { jwtSvidTtl: 1 }],
+    ['witSvidTtl', { witSvidTtl: 1 }],
     ['dnsNames', { dnsNames: ['b', 'a'] }],
     ['hint', { hint: 'h' }],
     ['federatesWith', { federatesWith: [parseTrustDomain('other.org')] }],
@@ -135,7 +136,7 @@ it('matches among 10,000 entries in well under a millisecond', () => {
   const rounds = 20_000;
   let found = 0;
   const start = performance.now();
-  for (let round = 0; round < rounds; round += 1) found += index.match(own, NOW).length;
+  for (let round = 0; round < rounds; round += 1) found += index.match(own, NOW).entries.length;
   const each = ((performance.now() - start) / rounds) * 1000;
   console.log(`entry index: ${each.toFixed(2)} µs a match of ${own.size} selectors among ${entries.length} entries`);
   expect(found).toBe(rounds * 5);

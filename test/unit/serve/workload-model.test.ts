@@ -208,7 +208,7 @@ class Run {
   #checkStream({ kind, instance, followed, over, end }: Stream): void {
     const { clock, authority } = this.#world;
     const index = new EntryIndex(this.#entries);
-    const entitled = index.match(new Set([parseSelector(`unix:uid:${instance.uid}`)]), clock.now());
+    const { entries: entitled } = index.match(new Set([parseSelector(`unix:uid:${instance.uid}`)]), clock.now());
     if (over) {
       if (end !== undefined) expect(ENDS).toContain(isMayflyError(end) ? end.code : end);
       return;
