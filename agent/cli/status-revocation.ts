@@ -35,14 +35,14 @@ function listText({ bytes, certificates, issuer, nextUpdate, number, use }: List
   return `list ${number} of ${use} ${issuer}: ${certificates} certificates, ${byteText(bytes)}${next}`;
 }
 
-function lifetimeText({ age, deathsPerSecond, entryId, lifetime }: Lifetime): string {
+function lifetimeText({ age, deathsPerSecond, entryId, lifetime, spiffeId }: Lifetime): string {
   const who =
     age === 0
       ? 'first certificates'
       : Number.isFinite(age)
         ? `certificates of processes up to ${seconds(age)} old`
         : 'certificates of processes of any age';
-  return `${who} of ${entryId} to ${seconds(lifetime)}, at ${deathsPerSecond.toFixed(1)} deaths a second`;
+  return `${who} of ${entryId} (${spiffeId}) to ${seconds(lifetime)}, at ${deathsPerSecond.toFixed(1)} deaths a second`;
 }
 
 function seconds(count: number): string {

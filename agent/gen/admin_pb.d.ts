@@ -627,6 +627,13 @@ export declare type GetStatusResponse_Revocation_Lifetime = Message<"mayfly.admi
    * @generated from field: double lifetime = 4;
    */
   lifetime: number;
+
+  /**
+   * Of a template the others' certificates are not shortened.
+   *
+   * @generated from field: string spiffe_id = 5;
+   */
+  spiffeId: string;
 };
 
 /**

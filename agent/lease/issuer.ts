@@ -90,7 +90,8 @@ export class Issuer {
     const { entry } = lease;
     const asked = this.#asked(attested, lease, 'x509', occasion);
     const age = asked.now - (ledger.state.leases.get(lease.id)?.openedAt ?? asked.now);
-    const request = { ...asked, bearable: (lifetime: number) => revocation.bound(entry.id, age, lifetime) };
+    const subject = { entryId: entry.id, spiffeId: entry.spiffeId };
+    const request = { ...asked, bearable: (lifetime: number) => revocation.bound(subject, age, lifetime) };
     const grant = await this.#decide(request, lease);
 
     const { publicKey, privateKey } = await generateLeafKey(this.#keyType);

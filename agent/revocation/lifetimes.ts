@@ -9,9 +9,14 @@ export interface Budget {
   readonly minX509SvidTtl: number;
 }
 
-/** Certificates that are shortened, for `status`. */
-export interface Shortened {
+/** Whose certificates are measured together: an entry's, and of a template those of one identity, so that others do not pay for it. */
+export interface Subject {
   readonly entryId: string;
+  readonly spiffeId: string;
+}
+
+/** Certificates that are shortened, for `status`. */
+export interface Shortened extends Subject {
   /** Of processes up to this age when they are given one, in milliseconds; 0 for those that have just come. */
   readonly ageMs: number;
   readonly deathsPerSecond: number;
@@ -21,9 +26,9 @@ export interface Shortened {
 /** How a certificate came on a list: its process died, or it was withdrawn from one that lives. */
 export type Listing = 'died' | 'withdrawn';
 
-/** An entry's certificates that were issued to processes of about the same age. */
+/** A subject's certificates that were issued to processes of about the same age. */
 interface Class {
-  readonly entryId: string;
+  readonly subject: Subject;
   readonly bucket: number;
   /** Deaths, each counting for less with time: divided by {@link TAU_MS} they are a rate. */
   deaths: number;
@@ -53,7 +58,7 @@ const SILENT = 0.01;
  * Keeps the revocation lists small: who dies young gets short certificates. Deaths a second times lifetime is what a list grows to; where
  * that would outgrow the budget, the lifetimes of those that ask for most of it shrink until it fits, and nobody else's do.
  *
- * What is measured and bounded is the certificates of one entry that were issued at about the same age of their processes. A process
+ * What is measured and bounded is the certificates of one identity of one entry that were issued at about the same age of their processes. A process
  * that lives on comes to an age at which few of its kind die, and earns a longer lifetime there.
  */
 export class Lifetimes {
@@ -87,8 +92,8 @@ export class Lifetimes {
    *
    * @param ageMs of the process that asks
    */
-  bound(entryId: string, ageMs: number, askedMs: number): number {
-    const found = this.#of(entryId, ageMs);
+  bound(subject: Subject, ageMs: number, askedMs: number): number {
+    const found = this.#of(subject, ageMs);
     this.#decay(found);
     found.asked = askedMs;
     return this.#lifetime(found, askedMs);
@@ -100,8 +105,8 @@ export class Lifetimes {
    * @param ageMs of its process when it was issued
    * @returns to be called once it is on no list any more
    */
-  listed(entryId: string, ageMs: number, how: Listing): () => void {
-    const found = this.#of(entryId, ageMs);
+  listed(subject: Subject, ageMs: number, how: Listing): () => void {
+    const found = this.#of(subject, ageMs);
     this.#decay(found);
     if (how === 'died') found.deaths += 1;
     found.listed += 1;
@@ -113,11 +118,11 @@ export class Lifetimes {
     const shortened: Shortened[] = [];
     for (const each of this.#classes.values()) {
       this.#decay(each);
-      const { asked, bucket, deaths, entryId } = each;
+      const { asked, bucket, deaths, subject } = each;
       const lifetimeMs = this.#lifetime(each, asked);
       if (lifetimeMs >= asked) continue;
       const ageMs = bucket === 0 ? 0 : (AGES[bucket] ?? 0);
-      shortened.push({ entryId, ageMs, deathsPerSecond: (deaths / TAU_MS) * SECOND, lifetimeMs });
+      shortened.push({ ...subject, ageMs, deathsPerSecond: (deaths / TAU_MS) * SECOND, lifetimeMs });
     }
     return shortened.sort((a, b) => a.lifetimeMs - b.lifetimeMs);
   }
@@ -161,13 +166,13 @@ export class Lifetimes {
     return this.#level;
   }
 
-  #of(entryId: string, ageMs: number): Class {
+  #of({ entryId, spiffeId }: Subject, ageMs: number): Class {
     const bucket = AGES.findIndex((age) => ageMs < age);
-    const key = `${bucket}/${entryId}`;
+    const key = `${bucket}/${entryId}/${spiffeId}`;
     const known = this.#classes.get(key);
     if (known !== undefined) return known;
     const made: Class = {
-      entryId,
+      subject: { entryId, spiffeId },
       bucket,
       deaths: 0,
       at: this.#clock.monotonic(),

@@ -10,7 +10,7 @@ import type { RevocationReason } from '../svid/crl.ts';
 import type { Bar } from './bars.ts';
 import { Bars } from './bars.ts';
 import { CrlNumbers } from './crl-numbers.ts';
-import type { Budget } from './lifetimes.ts';
+import type { Budget, Subject } from './lifetimes.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { RevocationLists } from './lists.ts';
 import type { Pace, PublishedLists } from './publisher.ts';
@@ -130,8 +130,8 @@ export class Revocation {
   }
 
   /** See {@link Lifetimes.bound}. */
-  bound(entryId: string, ageMs: number, askedMs: number): number {
-    return this.#lifetimes.bound(entryId, ageMs, askedMs);
+  bound(subject: Subject, ageMs: number, askedMs: number): number {
+    return this.#lifetimes.bound(subject, ageMs, askedMs);
   }
 
   /** Signs all lists anew and tells everybody: what was out says when it was made by a clock that was wrong. */
@@ -163,8 +163,8 @@ export class Revocation {
       maxBytes: BigInt(this.#config.maxBytes),
       pushes: BigInt(this.#publisher.pushes),
       lastDelayMs: this.#publisher.lastDelayMs,
-      lifetimes: this.#lifetimes.status().map(({ ageMs, deathsPerSecond, entryId, lifetimeMs }) => ({
-        entryId,
+      lifetimes: this.#lifetimes.status().map(({ ageMs, deathsPerSecond, lifetimeMs, ...subject }) => ({
+        ...subject,
         age: ageMs / 1000,
         deathsPerSecond,
         lifetime: lifetimeMs / 1000,

@@ -122,9 +122,10 @@ export class Revocations {
     if (certificates.length + tokens.length === 0) return;
     const { clock, ledger, lists, lifetimes, revoked } = this.#parts;
     const now = clock.now();
+    const subject = { entryId: lease.entry, spiffeId: lease.spiffeId };
     for (const { expiresAt, issuedAt, issuer, serial } of certificates) {
       const age = Math.max(0, issuedAt - lease.openedAt);
-      lists.add({ serial, issuer, expiresAt, revokedAt: now, reason }, lifetimes.listed(lease.entry, age, how));
+      lists.add({ serial, issuer, expiresAt, revokedAt: now, reason }, lifetimes.listed(subject, age, how));
     }
     const common = {
       type: 'svid.revoked' as const,

@@ -38,7 +38,7 @@ test('where processes die young, first certificates get short, and who lives on 
   expect(revocation?.lifetimes[0]).toMatchObject({ entryId: 'own', age: 0 });
   expect(revocation?.lifetimes[0]?.lifetime).toBeLessThan(1800);
   const told = await mayfly(['--admin-socket', home.adminSocket, 'status']);
-  expect(told.stdout).toMatch(/first certificates of own to /);
+  expect(told.stdout).toMatch(/first certificates of own \(spiffe:\/\/example\.org\/own\) to /);
 
   // Those who have lived on do not die so fast: the next certificate of one of them is as long as the entry says.
   const renewed = await mayfly(['--admin-socket', home.adminSocket, 'drill', '--pid', String(settled.pid)]);

@@ -16,10 +16,15 @@ beforeEach(() => {
   lifetimes = new Lifetimes(CONFIG, clock, () => list.length * ENTRY);
 });
 
+/** The one identity of an entry. */
+function of(entryId: string) {
+  return { entryId, spiffeId: `spiffe://example.org/${entryId}` };
+}
+
 /** A process that is given a certificate and dies at once. */
 function comeAndGo(entry: string, asked = HOUR): number {
-  const given = lifetimes.bound(entry, 0, asked);
-  list.push({ until: clock.monotonic() + given + 10 * SECOND, dropped: lifetimes.listed(entry, 0, 'died') });
+  const given = lifetimes.bound(of(entry), 0, asked);
+  list.push({ until: clock.monotonic() + given + 10 * SECOND, dropped: lifetimes.listed(of(entry), 0, 'died') });
   return given;
 }
 
@@ -46,7 +51,7 @@ test('a thousand deaths a second for a minute come to the floor, and nobody else
   for (let ms = 0; ms < 60_000; ms += 10) {
     for (let death = 0; death < 10; death++) given = comeAndGo('noisy');
     if (ms === 500) worst = given;
-    if (ms % 1000 === 0) expect(lifetimes.bound('quiet', 0, HOUR)).toBe(HOUR);
+    if (ms % 1000 === 0) expect(lifetimes.bound(of('quiet'), 0, HOUR)).toBe(HOUR);
     pass(10);
     largest = Math.max(largest, list.length);
   }
@@ -56,8 +61,8 @@ test('a thousand deaths a second for a minute come to the floor, and nobody else
   expect(lifetimes.status()).toMatchObject([{ entryId: 'noisy', ageMs: 0, lifetimeMs: 10 * SECOND }]);
   expect(lifetimes.status()[0]!.deathsPerSecond).toBeCloseTo(1000, -2);
   // One of the noisy ones that lives on: nobody of its age dies.
-  expect(lifetimes.bound('noisy', 20 * MINUTE, HOUR)).toBe(HOUR);
-  expect(lifetimes.bound('noisy', 5 * SECOND, HOUR)).toBe(HOUR);
+  expect(lifetimes.bound(of('noisy'), 20 * MINUTE, HOUR)).toBe(HOUR);
+  expect(lifetimes.bound(of('noisy'), 5 * SECOND, HOUR)).toBe(HOUR);
 });
 
 test('those who die a little later, with their second certificate, are shortened as well', () => {
@@ -65,8 +70,8 @@ test('those who die a little later, with their second certificate, are shortened
   for (let ms = 0; ms < 30_000; ms += 10) {
     for (const age of [0, 5 * SECOND]) {
       for (let death = 0; death < 5; death++) {
-        second = lifetimes.bound('noisy', age, HOUR);
-        const dropped = lifetimes.listed('noisy', age, 'died');
+        second = lifetimes.bound(of('noisy'), age, HOUR);
+        const dropped = lifetimes.listed(of('noisy'), age, 'died');
         list.push({ until: clock.monotonic() + second + 10 * SECOND, dropped });
       }
     }
@@ -79,7 +84,7 @@ test('those who die a little later, with their second certificate, are shortened
       .map(({ ageMs }) => ageMs)
       .toSorted((a, b) => a - b),
   ).toEqual([0, MINUTE]);
-  expect(lifetimes.bound('noisy', 2 * MINUTE, HOUR)).toBe(HOUR);
+  expect(lifetimes.bound(of('noisy'), 2 * MINUTE, HOUR)).toBe(HOUR);
 });
 
 test('it is over soon after the deaths are, once what is listed fits', () => {
@@ -87,9 +92,9 @@ test('it is over soon after the deaths are, once what is listed fits', () => {
     for (let death = 0; death < 10; death++) comeAndGo('noisy');
     pass(10);
   }
-  expect(lifetimes.bound('noisy', 0, HOUR)).toBe(CONFIG.minX509SvidTtl);
+  expect(lifetimes.bound(of('noisy'), 0, HOUR)).toBe(CONFIG.minX509SvidTtl);
   pass(4 * MINUTE);
-  expect(lifetimes.bound('noisy', 0, HOUR)).toBe(HOUR);
+  expect(lifetimes.bound(of('noisy'), 0, HOUR)).toBe(HOUR);
 });
 
 test('a rate that fits with less gets as much as fits, and the list stays about its budget', () => {
@@ -107,7 +112,7 @@ test('a crowd that comes and dies only now and then is known by what it has left
   for (let time = 0; time < 2 * HOUR; time += 5 * MINUTE) {
     for (let death = 0; death < 2000; death++) comeAndGo('batch');
     pass(5 * MINUTE);
-    expect(lifetimes.bound('quiet', 0, HOUR)).toBe(HOUR);
+    expect(lifetimes.bound(of('quiet'), 0, HOUR)).toBe(HOUR);
   }
   expect(list.length * ENTRY).toBeLessThan(3 * CONFIG.maxBytes);
 });
@@ -119,13 +124,13 @@ describe('the budget', () => {
     const deaths = { little: 1, much: 40, more: 80 };
     for (let ms = 0; ms < 60_000; ms += 1000) {
       for (const [entry, count] of Object.entries(deaths)) {
-        lifetimes.bound(entry, 0, entry === 'little' ? 2 * MINUTE : HOUR);
-        for (let death = 0; death < count; death++) lifetimes.listed(entry, 0, 'died')();
+        lifetimes.bound(of(entry), 0, entry === 'little' ? 2 * MINUTE : HOUR);
+        for (let death = 0; death < count; death++) lifetimes.listed(of(entry), 0, 'died')();
       }
       clock.advance(1000);
     }
-    expect(lifetimes.bound('little', 0, 2 * MINUTE)).toBe(2 * MINUTE);
-    const [much, more] = [lifetimes.bound('much', 0, HOUR), lifetimes.bound('more', 0, HOUR)];
+    expect(lifetimes.bound(of('little'), 0, 2 * MINUTE)).toBe(2 * MINUTE);
+    const [much, more] = [lifetimes.bound(of('much'), 0, HOUR), lifetimes.bound(of('more'), 0, HOUR)];
     expect((much + 10 * SECOND) / (more + 10 * SECOND)).toBeCloseTo(2, 1);
     // Two shares and what the little one takes are the whole.
     const taken = (40 * (much + 10 * SECOND) + 80 * (more + 10 * SECOND) + 130 * SECOND) * (ENTRY / 1000);
@@ -136,11 +141,11 @@ describe('the budget', () => {
   test('holds from the next certificate on when it is another, and so does the floor', () => {
     for (let death = 0; death < 1000; death++) comeAndGo('noisy');
     pass(50);
-    const before = lifetimes.bound('noisy', 0, HOUR);
+    const before = lifetimes.bound(of('noisy'), 0, HOUR);
     lifetimes.configure({ maxBytes: 4096, minX509SvidTtl: 30 * SECOND });
-    expect(lifetimes.bound('noisy', 0, HOUR)).toBe(30 * SECOND);
+    expect(lifetimes.bound(of('noisy'), 0, HOUR)).toBe(30 * SECOND);
     lifetimes.configure({ maxBytes: 2 * 1024 * 1024, minX509SvidTtl: 30 * SECOND });
-    expect(lifetimes.bound('noisy', 0, HOUR)).toBeGreaterThan(before);
+    expect(lifetimes.bound(of('noisy'), 0, HOUR)).toBeGreaterThan(before);
   });
 
   test('never gives more than was asked for, nor shortens what is shorter than the floor', () => {
@@ -148,27 +153,39 @@ describe('the budget', () => {
       for (let death = 0; death < 10; death++) comeAndGo('noisy');
       pass(10);
     }
-    expect(lifetimes.bound('noisy', 0, 7 * SECOND)).toBe(7 * SECOND);
+    expect(lifetimes.bound(of('noisy'), 0, 7 * SECOND)).toBe(7 * SECOND);
   });
 });
 
 test('what was withdrawn from the living is no death: it counts while it is listed, and for no rate', () => {
   const dropped = Array.from({ length: 1000 }, () => {
-    lifetimes.bound('payments', 0, HOUR);
-    return lifetimes.listed('payments', 0, 'withdrawn');
+    lifetimes.bound(of('payments'), 0, HOUR);
+    return lifetimes.listed(of('payments'), 0, 'withdrawn');
   });
-  expect(lifetimes.bound('payments', 0, HOUR)).toBe(HOUR);
+  expect(lifetimes.bound(of('payments'), 0, HOUR)).toBe(HOUR);
   expect(lifetimes.status()).toEqual([]);
   for (const each of dropped) each();
 });
 
 test('entries that come and go leave nothing behind', () => {
   for (let entry = 0; entry < 5000; entry++) {
-    lifetimes.bound(`entry-${entry}`, 0, HOUR);
-    lifetimes.listed(`entry-${entry}`, 0, 'died')();
+    lifetimes.bound(of(`entry-${entry}`), 0, HOUR);
+    lifetimes.listed(of(`entry-${entry}`), 0, 'died')();
     clock.advance(SECOND);
   }
   clock.advance(10 * MINUTE);
-  lifetimes.bound('last', 0, HOUR);
+  lifetimes.bound(of('last'), 0, HOUR);
   expect(lifetimes.classes).toBeLessThan(5);
+});
+
+test('an identity of a template does not pay for another one', () => {
+  const noisy = { entryId: 'cluster', spiffeId: 'spiffe://example.org/ns/noisy' };
+  for (let death = 0; death < 20_000; death++) {
+    lifetimes.bound(noisy, 0, HOUR);
+    lifetimes.listed(noisy, 0, 'died')();
+    clock.advance(1);
+  }
+  expect(lifetimes.bound(noisy, 0, HOUR)).toBeLessThan(MINUTE);
+  expect(lifetimes.bound({ ...noisy, spiffeId: 'spiffe://example.org/ns/quiet' }, 0, HOUR)).toBe(HOUR);
+  expect(lifetimes.status()).toMatchObject([{ ...noisy, ageMs: 0 }]);
 });

@@ -260,9 +260,13 @@ test('the deaths of young processes shorten the next first certificates, by the 
     revocation.end({ id: `lease-${death}` }, 'exited');
     clock.advance(10);
   }
-  expect(revocation.bound('payments', 0, HOUR)).toBeLessThan(2 * MINUTE);
-  expect(revocation.bound('payments', 2 * HOUR, HOUR)).toBe(HOUR);
-  expect(revocation.bound('reports', 0, HOUR)).toBe(HOUR);
+  expect(revocation.bound({ entryId: 'payments', spiffeId: 'spiffe://example.org/payments' }, 0, HOUR)).toBeLessThan(
+    2 * MINUTE,
+  );
+  expect(revocation.bound({ entryId: 'payments', spiffeId: 'spiffe://example.org/payments' }, 2 * HOUR, HOUR)).toBe(
+    HOUR,
+  );
+  expect(revocation.bound({ entryId: 'reports', spiffeId: 'spiffe://example.org/reports' }, 0, HOUR)).toBe(HOUR);
   expect(revocation.status().lifetimes).toMatchObject([{ entryId: 'payments', age: 0 }]);
   expect(revocation.status().lifetimes[0]!.lifetime).toBeLessThan(120);
 });
