@@ -8,6 +8,7 @@ import { asError, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { exitNow, forbidDumps } from '../peer/system/hardening.ts';
 import { releaseStartUpMemory } from './start-up-memory.ts';
+import type { Supervisor } from './supervisor.ts';
 
 export type LogLevel = Config['logLevel'];
 
@@ -15,12 +16,15 @@ export type LogLevel = Config['logLevel'];
 export interface DaemonOptions {
   readonly sources: ConfigSources;
   readonly log: Log & { setLevel(level: LogLevel): void };
+  /** Who has started the agent and wants to hear of it. */
+  readonly supervisor?: Supervisor;
   /** Called once, when the sockets are there. */
   readonly started?: (config: Config) => void;
 }
 
 // A supervisor waits for five seconds and more; nobody waits for longer than he must.
 const STOP_WITHIN_MS = 4500;
+const SERVING = 'serving identities';
 
 /**
  * Runs the agent in this process until it is told to end: SIGTERM and SIGINT stop it in order, also while it starts; SIGHUP reads its
@@ -28,7 +32,7 @@ const STOP_WITHIN_MS = 4500;
  *
  * @throws MayflyError when the agent cannot start
  */
-export async function runDaemon({ sources, log, started }: DaemonOptions): Promise<void> {
+export async function runDaemon({ sources, log, supervisor, started }: DaemonOptions): Promise<void> {
   const crash = (error: unknown) => {
     log.error('agent.crashed', `the agent cannot go on: ${messageOf(error)}`, { error: asError(error) });
     // A thread may sit in a system call: nothing here waits for it.
@@ -40,7 +44,7 @@ export async function runDaemon({ sources, log, started }: DaemonOptions): Promi
   const end = toldToEnd(log);
   let agent: Agent | undefined;
   // A start reads all files anyway, and must not be ended by what only asks for that.
-  process.on('SIGHUP', () => void (agent !== undefined && reload(agent, log)));
+  process.on('SIGHUP', () => void (agent !== undefined && reload(agent, log, supervisor)));
 
   const clock = new SystemClock();
   const config = reloadableConfig(sources, { clock, log });
@@ -48,19 +52,30 @@ export async function runDaemon({ sources, log, started }: DaemonOptions): Promi
   log.setLevel(current.logLevel);
   agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
   const watcher = reloadOnChange(config, [current.file], { clock, log });
-  if (!end.told) started?.(current);
+  if (!end.told) {
+    supervisor?.ready(SERVING);
+    started?.(current);
+  }
   const release = releaseStartUpMemory(clock);
 
   await end.asked;
+  supervisor?.stopping();
   release.cancel();
   await watcher.close();
   await agent.stop();
   await config.close();
+  // Last: its watchdog waits for the end of a stop as well.
+  supervisor?.close();
 }
 
-async function reload(agent: Agent, log: Log): Promise<void> {
+async function reload(agent: Agent, log: Log, supervisor: Supervisor | undefined): Promise<void> {
+  supervisor?.reloading();
   const failed = await agent.reload();
   log.info('agent.reloaded', failed.length === 0 ? 'all files were read again' : 'some files could not be read again');
+  // It serves on with what it had: to a service manager that is no failure.
+  supervisor?.ready(
+    failed.length === 0 ? SERVING : `${SERVING}; some files could not be read again, see mayfly status`,
+  );
 }
 
 /** Listens to who tells the agent to end, and holds it to its time from then on: a start that hangs must not outlast it either. */

@@ -4,6 +4,7 @@ import { MayflyError } from '../kernel/errors.ts';
 import { PinoLog } from '../pino-log.ts';
 import { runDaemon } from './daemon.ts';
 import { invocationOf } from './invocation.ts';
+import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
 
 interface RunOptions {
@@ -37,9 +38,11 @@ export function runCommand(terminal: Terminal): Command {
       }
       const { trustDomain, socket, adminSocket, dataDir, logLevel, set } = options;
       const flags = { trustDomain, socket, adminSocket, dataDir, logLevel, set };
+      const log = new PinoLog('info');
       await runDaemon({
         sources: { path: resolve(terminal.cwd, path), env: { ...terminal.env }, flags },
-        log: new PinoLog('info'),
+        log,
+        supervisor: new Supervisor({ env: terminal.env, clock: terminal.clock, log }),
       });
     });
 }
