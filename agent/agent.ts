@@ -60,6 +60,8 @@ export interface AgentParts {
   readonly config: Reloadable<Config>;
   readonly clock: Clock;
   readonly log: Log;
+  /** What is amiss for as long as it runs: a sentence each, for `status`. */
+  readonly warnings?: readonly string[];
   /** Called with each new configuration once everything here has taken it over. */
   readonly onReload?: (config: Config) => void;
 }
@@ -81,7 +83,7 @@ const DRAIN_MS = 1000;
  *
  * @throws MayflyError with what is wrong and what to do
  */
-export async function startAgent({ config: source, clock, log, onReload }: AgentParts): Promise<Agent> {
+export async function startAgent({ config: source, clock, log, warnings = [], onReload }: AgentParts): Promise<Agent> {
   const startedAt = clock.now();
   const config = source.latest.value ?? (await source.start());
   await using stack = new AsyncDisposableStack();
@@ -204,6 +206,7 @@ export async function startAgent({ config: source, clock, log, onReload }: Agent
     taken,
     startedAt,
     streams: api.calls,
+    warnings,
   });
   const failures = () =>
     [source.state(), entries.state(), ...bundles.states().map(({ state }) => state)].flatMap(

@@ -41,6 +41,8 @@ export interface Seen {
   readonly taken: AdoptionCount;
   readonly startedAt: number;
   readonly streams: number;
+  /** What is amiss for as long as it runs. */
+  readonly warnings: readonly string[];
 }
 
 /** The parts of health by name: the last state of files is well when the newest could be loaded. */
@@ -69,7 +71,7 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
     socket: config.value.socket,
     moreSockets: config.value.sockets.map(({ path }) => path),
     serving: healthOf(seen).get('') === true,
-    warnings: warnings(seen),
+    warnings: warningsOf(seen),
     peer: {
       proof: seen.proof,
       connections: listener.connections,
@@ -114,7 +116,8 @@ export function statusOf(seen: Seen): MessageInitShape<typeof GetStatusResponseS
   };
 }
 
-function warnings({ bundles, config, entitlement, entries, instances, ledger, leases, proof }: Seen): string[] {
+function warningsOf(seen: Seen): string[] {
+  const { bundles, config, entitlement, entries, instances, ledger, leases, proof, warnings } = seen;
   const sources: readonly (readonly [string, ReloadState])[] = [
     ['configuration', config.state],
     ['entries', entries.state()],
@@ -127,6 +130,7 @@ function warnings({ bundles, config, entitlement, entries, instances, ledger, le
         ? []
         : [`${name} could not be loaded, the last good state is in force: ${lastError.message}`],
     ),
+    ...warnings,
     ...(proof === 'pidfd'
       ? []
       : ['callers are told apart by pid and start time: this kernel has no SO_PEERPIDFD (Linux 6.5)']),

@@ -6,6 +6,7 @@ import { reloadableConfig, reloadOnChange } from '../config/reload.ts';
 import { SystemClock } from '../kernel/clock.ts';
 import { asError, messageOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
+import type { MissingPrivilege } from '../peer/privileges.ts';
 import { exitNow, forbidDumps } from '../peer/system/hardening.ts';
 import { releaseStartUpMemory } from './start-up-memory.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -16,6 +17,8 @@ export type LogLevel = Config['logLevel'];
 export interface DaemonOptions {
   readonly sources: ConfigSources;
   readonly log: Log & { setLevel(level: LogLevel): void };
+  /** What it may not do although it should be able to. */
+  readonly missing?: readonly MissingPrivilege[];
   /** Who has started the agent and wants to hear of it. */
   readonly supervisor?: Supervisor;
   /** Called once, when the sockets are there. */
@@ -32,7 +35,7 @@ const SERVING = 'serving identities';
  *
  * @throws MayflyError when the agent cannot start
  */
-export async function runDaemon({ sources, log, supervisor, started }: DaemonOptions): Promise<void> {
+export async function runDaemon({ sources, log, missing = [], supervisor, started }: DaemonOptions): Promise<void> {
   const crash = (error: unknown) => {
     log.error('agent.crashed', `the agent cannot go on: ${messageOf(error)}`, { error: asError(error) });
     // A thread may sit in a system call: nothing here waits for it.
@@ -50,7 +53,14 @@ export async function runDaemon({ sources, log, supervisor, started }: DaemonOpt
   const config = reloadableConfig(sources, { clock, log });
   const current = await config.start();
   log.setLevel(current.logLevel);
-  agent = await startAgent({ config, clock, log, onReload: (changed) => log.setLevel(changed.logLevel) });
+  agent = await startAgent({
+    config,
+    clock,
+    log,
+    warnings: missing.map(({ message }) => message),
+    onReload: (changed) => log.setLevel(changed.logLevel),
+  });
+  for (const { name, message } of missing) log.warn('privilege.missing', message, { privilege: name });
   const watcher = reloadOnChange(config, [current.file], { clock, log });
   if (!end.told) {
     supervisor?.ready(SERVING);

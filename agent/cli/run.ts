@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { MayflyError } from '../kernel/errors.ts';
+import { missingPrivileges } from '../peer/privileges.ts';
 import { PinoLog } from '../pino-log.ts';
 import { runDaemon } from './daemon.ts';
 import { invocationOf } from './invocation.ts';
@@ -42,6 +43,7 @@ export function runCommand(terminal: Terminal): Command {
       await runDaemon({
         sources: { path: resolve(terminal.cwd, path), env: { ...terminal.env }, flags },
         log,
+        missing: missingPrivileges(),
         supervisor: new Supervisor({ env: terminal.env, clock: terminal.clock, log }),
       });
     });

@@ -18,6 +18,7 @@ import { certificatesIn } from '../../agent/cli/x509-identity.ts';
 import { SecretDiscoveryService } from '../../agent/gen/envoy/service/secret/v3/sds_pb.js';
 import { WorkloadExtension } from '../../agent/gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI, type WITSVIDResponse, type X509SVIDResponse } from '../../agent/gen/workload_pb.js';
+import { checked, libc } from '../../agent/peer/system/native.ts';
 import { readCrls } from './crl-reader.ts';
 import type { Said, SaidWit } from './workload-said.ts';
 
@@ -26,6 +27,9 @@ interface Material {
   readonly key: string;
   readonly ca: string[];
 }
+
+const SYS_UNSHARE = process.arch === 'arm64' ? 97 : 272;
+const CLONE_NEWUTS = 0x04000000;
 
 const METHODS = SpiffeWorkloadAPI.method;
 
@@ -75,6 +79,10 @@ export class WorkloadSession {
         return this.#dial(Number(args[0]), args[1] ?? '');
       case 'exec':
         process.execve?.('/bin/sleep', ['sleep', '600'], process.env);
+        return;
+      case 'unshare':
+        // Another UTS namespace, which takes root.
+        checked('unshare', libc.syscall(SYS_UNSHARE, CLONE_NEWUTS, 0));
         return;
       case 'leave':
         return this.#leave(args[0] ?? '');
