@@ -1,0 +1,143 @@
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Daemon } from '../support/daemon.ts';
+import { entry, Home } from '../support/home.ts';
+import { eventually } from '../support/json-lines.ts';
+import { TestKubelet } from '../support/kubelet.ts';
+import { PodCgroups, UNIFIED } from '../support/pod-cgroups.ts';
+import { containerId, running, type TestPod } from '../support/pods.ts';
+import { WorkloadClient } from '../support/workload-client.ts';
+import type { Said } from '../support/workload-said.ts';
+
+const uidOf = (name: string): string => `${containerId(name).slice(0, 8)}-4b5a-6978-8796-a5b4c3d2e1f0`;
+/** A pod of the service account that its name begins with; each test has pods of its own. */
+const pod = (name: string, more: Partial<TestPod> = {}): TestPod => ({
+  uid: uidOf(name),
+  name,
+  serviceAccount: name.replace(/-.*/, ''),
+  containers: [running(name)],
+  ...more,
+});
+const entries = ['pay', 'ship'].map((name) => entry(name, ['k8s:ns:shop', `k8s:sa:${name}`]));
+const home = new Home(Object.fromEntries(entries.map((text, index) => [`${index}.yaml`, text])));
+
+// Real processes in real cgroups, of which a kubelet that is none tells over real TLS.
+describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgroup2)', () => {
+  let kubelet: TestKubelet;
+  let daemon: Daemon;
+  let cgroups: PodCgroups;
+
+  beforeAll(async () => {
+    cgroups = new PodCgroups(UNIFIED ?? '');
+    kubelet = await TestKubelet.start({ folder: home.folder });
+    const { kubeletCaPath, kubeletSecurePort, tokenPath } = kubelet.options;
+    home.configure(
+      [
+        'attestors:',
+        '  k8s:',
+        '    enabled: true',
+        '    poll_interval: 500ms',
+        `    kubelet_secure_port: ${kubeletSecurePort}`,
+        `    kubelet_ca_path: ${kubeletCaPath}`,
+        `    token_path: ${tokenPath}`,
+      ].join('\n'),
+    );
+    daemon = await Daemon.start(home, { env: { MY_NODE_NAME: 'localhost' } });
+  });
+
+  afterAll(async () => {
+    await daemon[Symbol.asyncDispose]();
+    await kubelet.stop();
+    await cgroups[Symbol.asyncDispose]();
+    home.remove();
+  });
+
+  function workload(name: string, podUid = uidOf(name)): WorkloadClient {
+    const client = new WorkloadClient(home.socket);
+    cgroups.enter(client.pid, podUid, containerId(name));
+    return client;
+  }
+
+  const hasEnded = ({ said }: WorkloadClient): boolean => said.all.some(({ event }) => event === 'end');
+
+  test('gets the identity of its pod, and one in no pod none', async () => {
+    kubelet.list(pod('pay-1'), pod('ship-1'));
+    await using pay = workload('pay-1');
+    await using ship = workload('ship-1');
+    await using other = new WorkloadClient(home.socket);
+    expect((await pay.x509()).ids).toEqual(['spiffe://example.org/pay']);
+    expect((await ship.x509()).ids).toEqual(['spiffe://example.org/ship']);
+    await expect(other.x509()).rejects.toThrow('PERMISSION_DENIED no identity issued');
+    const pods = (await daemon.leases()).map((lease) => lease.pod?.name);
+    expect(new Set(pods)).toEqual(new Set(['pay-1', 'ship-1']));
+  });
+
+  test('that calls before its container is listed waits for that, and is served', async () => {
+    kubelet.list(pod('pay-2', { containers: [{ name: 'pay-2' }] }));
+    await using pay = workload('pay-2');
+    const asked = kubelet.requests;
+    const served = pay.x509();
+    await eventually('the list is asked for twice', () => (kubelet.requests > asked + 1 ? true : undefined));
+    kubelet.list(pod('pay-2'));
+    expect((await served).ids).toEqual(['spiffe://example.org/pay']);
+  });
+
+  test('whose cgroup names another pod than the kubelet gets nothing', async () => {
+    kubelet.list(pod('pay-3'), pod('ship-3'));
+    await using forger = workload('ship-3', uidOf('pay-3'));
+    await expect(forger.x509()).rejects.toThrow('UNAVAILABLE workload attestation failed');
+    const told = await daemon.logged('serve.refused', 0, ({ reason }) => reason === 'ATTESTATION_FAILED');
+    expect(told.msg).toContain(`by its cgroup it is in pod ${uidOf('pay-3')}`);
+  });
+
+  test('loses its identity with its pod, though it lives on, and what it had is revoked', async () => {
+    kubelet.list(pod('pay-4'), pod('ship-4'));
+    await using pay = workload('pay-4');
+    await using ship = workload('ship-4');
+    await ship.tell('bundles', 'bundles');
+    await ship.x509();
+    const { serial } = await pay.x509();
+    kubelet.list(pod('pay-4', { deleted: '2026-11-24T13:00:00Z' }), pod('ship-4'));
+    const asked = kubelet.requests;
+    await eventually('two more lists', () => (kubelet.requests > asked + 1 ? true : undefined));
+    expect(hasEnded(pay)).toBe(false);
+
+    kubelet.list(pod('ship-4'));
+    expect(await pay.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    const isRevoked = (said: Said) =>
+      said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial));
+    await ship.said.first(isRevoked, 'a list with its certificate');
+    expect(existsSync(`/proc/${pay.pid}`)).toBe(true);
+    expect(hasEnded(ship)).toBe(false);
+  });
+
+  test('has none of what the pod before it of the same name had', async () => {
+    kubelet.list(pod('pay-5'));
+    await using before = workload('pay-5');
+    const { serial } = await before.x509();
+    const more = { uid: uidOf('pay-5b'), containers: [running('pay-5b')], created: '2026-11-24T14:00:00Z' };
+    kubelet.list(pod('pay-5', more));
+    expect(await before.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    await using after = workload('pay-5b');
+    const got = await after.x509();
+    expect(got.ids).toEqual(['spiffe://example.org/pay']);
+    expect(got.serial).not.toBe(serial);
+  });
+
+  test('keeps its identity while the kubelet is started anew and does not know its pods yet', async () => {
+    kubelet.list(pod('pay-6'));
+    await using pay = workload('pay-6');
+    await pay.x509();
+    await kubelet.stop();
+    await eventually('the agent has noticed', async () => {
+      const { attestors } = await daemon.status();
+      const said = attestors.find(({ name }) => name === 'k8s')?.shortcomings.join();
+      return said?.includes('does not listen') === true ? true : undefined;
+    });
+    const { ca, port } = kubelet;
+    kubelet = await TestKubelet.start({ folder: home.folder, ca, port });
+    await eventually('it lists nothing, twice', () => (kubelet.requests > 1 ? true : undefined), 15_000);
+    expect(hasEnded(pay)).toBe(false);
+    expect((await pay.x509('another')).ids).toEqual(['spiffe://example.org/pay']);
+  });
+});
