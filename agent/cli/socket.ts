@@ -16,6 +16,8 @@ export interface AgentSocket {
 type Where = Pick<Terminal, 'env' | 'cwd'>;
 
 const VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
+/** As the agent itself takes it: in its container, both find the socket by it. */
+const ADMIN_VARIABLE = 'MAYFLY_ADMIN_SOCKET';
 const QUICKSTART = '.mayfly/endpoint.json';
 const SYSTEM = { socket: '/run/mayfly/api.sock', admin_socket: '/run/mayfly/admin.sock' };
 const START = "start one with 'npm start', or with 'mayfly run --config FILE'";
@@ -37,7 +39,8 @@ export function findSocket(options: GlobalOptions, where: Where): AgentSocket {
 }
 
 /**
- * Finds the admin socket: `--admin-socket`, then `admin.sock` beside an API socket that is named, then as {@link findSocket}.
+ * Finds the admin socket: `--admin-socket`, then `admin.sock` beside `--socket`, then `MAYFLY_ADMIN_SOCKET`, then beside the API socket of
+ * the environment, then as {@link findSocket}.
  *
  * @throws MayflyError as {@link findSocket}
  */
@@ -62,6 +65,8 @@ function namedSocket(options: GlobalOptions, where: Where): Found {
 
 function namedAdminSocket(options: GlobalOptions, where: Where): Found {
   if (options.adminSocket !== undefined) return optionPath('--admin-socket', options.adminSocket, where);
+  const named = where.env[ADMIN_VARIABLE] ?? '';
+  if (options.socket === undefined && named !== '') return optionPath(ADMIN_VARIABLE, named, where);
   const api = namedSocket(options, where);
   if (api === undefined) return undefined;
   const path = join(dirname(api.path), 'admin.sock');

@@ -114,6 +114,14 @@ describe('the admin socket', () => {
     expect(admin({}, env).path).toBe('/q/admin.sock');
   });
 
+  test('is what MAYFLY_ADMIN_SOCKET says where no --socket names another agent', () => {
+    writeFileSync(join(cwd, 'admin.sock'), '');
+    const env = { SPIFFE_ENDPOINT_SOCKET: `unix://${cwd}/api.sock`, MAYFLY_ADMIN_SOCKET: '/env/admin.sock' };
+    expect(admin({}, env)).toEqual({ kind: 'admin', path: '/env/admin.sock', from: 'MAYFLY_ADMIN_SOCKET' });
+    expect(admin({ socket: join(cwd, 'api.sock') }, env)).toMatchObject({ from: 'beside --socket' });
+    expect(admin({ adminSocket: '/a.sock' }, env).from).toBe('--admin-socket');
+  });
+
   test('that is nowhere is told with what to do', () => {
     expect(refused(() => admin({})).message).toContain('name the socket with --admin-socket PATH');
   });
