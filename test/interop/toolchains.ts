@@ -125,7 +125,12 @@ function outputOf(error: unknown): string {
   return `${String(error.stdout)}${String(error.stderr)}`;
 }
 
-/** @returns what it has printed. @throws when it fails */
-export async function tool(program: string, args: readonly string[], cwd: string): Promise<string> {
-  return (await run(program, args, { cwd, timeout: BUILD_MS, maxBuffer: 16 << 20 })).stdout;
+/** @param timeout in milliseconds @returns what it has printed. @throws when it fails */
+export async function tool(
+  program: string,
+  args: readonly string[],
+  cwd: string,
+  timeout: number = BUILD_MS,
+): Promise<string> {
+  return (await run(program, args, { cwd, timeout, maxBuffer: 16 << 20 })).stdout;
 }

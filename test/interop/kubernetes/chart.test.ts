@@ -1,0 +1,180 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, inject, it } from 'vitest';
+import { parse } from 'yaml';
+import { commandOf, equipped } from '../equipment.ts';
+import { CHART, MANIFESTS, plainManifests, render, type Values } from './helm.ts';
+import { decodeStrictly, manifestOf, parseManifests } from './manifests.ts';
+
+const { helm: helmEquipment, manifests: decoderEquipment } = inject('kubernetes');
+
+const METRICS = { metrics: { enabled: true } };
+const MONITOR = { metrics: { enabled: true, podMonitor: { enabled: true } } };
+const POLICY = { networkPolicy: { enabled: true }, ...METRICS };
+
+/** Another value for each that the chart has, by its path, and what has to be said as well for it to count. */
+const CHANGES: Readonly<Record<string, readonly [value: unknown, besides?: Values]>> = {
+  trustDomain: ['example.com'],
+  'image.repository': ['registry.example.com/mayfly'],
+  'image.tag': ['9.9.9'],
+  'image.digest': [`sha256:${'0'.repeat(64)}`],
+  'image.pullPolicy': ['Always'],
+  'image.pullSecrets': [[{ name: 'registry' }]],
+  serviceAccountIdentities: [false],
+  entries: [[{ id: 'web', spiffe_id: 'spiffe://example.org/web', selectors: ['k8s:ns:web'] }]],
+  existingEntries: ['ours'],
+  config: [{ log_level: 'debug', attestors: { unix: { sha256: true } } }],
+  socketDir: ['/run/spiffe'],
+  dataDir: ['/var/lib/spiffe'],
+  'kubelet.port': [10251],
+  'kubelet.address': ['nodeName'],
+  'kubelet.caFile': ['/var/lib/kubelet/pki/kubelet.crt'],
+  'kubelet.skipVerification': [true],
+  hostNetwork: [true],
+  'metrics.enabled': [true],
+  'metrics.port': [9100, METRICS],
+  'metrics.podMonitor.enabled': [true, METRICS],
+  'metrics.podMonitor.interval': ['1m', MONITOR],
+  'metrics.podMonitor.labels': [{ release: 'prometheus' }, MONITOR],
+  'networkPolicy.enabled': [true],
+  'networkPolicy.metricsFrom': [[{ namespaceSelector: { matchLabels: { of: 'prometheus' } } }], POLICY],
+  'networkPolicy.nodeCidrs': [['10.0.0.0/8'], POLICY],
+  'serviceAccount.create': [false],
+  'serviceAccount.name': ['agent'],
+  'serviceAccount.annotations': [{ 'example.org/a': 'b' }],
+  'rbac.create': [false],
+  'rbac.resource': ['nodes/proxy'],
+  'namespace.create': [true],
+  capabilities: [['SYS_PTRACE']],
+  appArmorProfile: [{ type: 'Localhost', localhostProfile: 'mayfly' }],
+  seLinuxOptions: [{ type: 'spc_t' }],
+  resources: [{ limits: { memory: '1Gi' } }],
+  priorityClassName: ['node-agents'],
+  nodeSelector: [{ 'example.org/agent': 'true' }],
+  tolerations: [[{ key: 'gpu', operator: 'Exists' }]],
+  affinity: [{ nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms() } }],
+  podAnnotations: [{ 'example.org/a': 'b' }],
+  podLabels: [{ tier: 'node' }],
+  maxUnavailable: ['25%'],
+  terminationGracePeriodSeconds: [20],
+};
+
+/** What no value may be, with what is said of it. */
+const REFUSED: readonly (readonly [values: Values, says: RegExp])[] = [
+  [{ trustDomains: 'example.org' }, /'trustDomains' not allowed/],
+  [{ image: { name: 'mayfly' } }, /'name' not allowed/],
+  [{ trustDomain: 'spiffe://example.org' }, /\/trustDomain/],
+  [{ socketDir: 'run/mayfly' }, /\/socketDir/],
+  [{ rbac: { resource: '*' } }, /\/rbac\/resource/],
+  [{ maxUnavailable: 0 }, /\/maxUnavailable/],
+  [{ kubelet: { address: 'loopback' } }, /\/hostNetwork/],
+];
+
+equipped('the chart', [helmEquipment, decoderEquipment], () => {
+  const [helm] = commandOf(helmEquipment);
+  const [decoder] = commandOf(decoderEquipment);
+
+  it('is clean to helm lint', () => {
+    const said = execFileSync(helm, ['lint', '--strict', CHART], { encoding: 'utf8' });
+    expect(said).toContain('1 chart(s) linted, 0 chart(s) failed');
+  });
+
+  it('says what the plain manifests say', async () => {
+    const plain = await plainManifests(helm);
+    expect(readFileSync(MANIFESTS, 'utf8'), 'out of date: npm run manifests').toBe(plain);
+    expect(decodeStrictly(decoder, plain)).toEqual([
+      'Namespace',
+      'ServiceAccount',
+      'ConfigMap',
+      'ConfigMap',
+      'ClusterRole',
+      'ClusterRoleBinding',
+      'DaemonSet',
+    ]);
+  });
+
+  it('has a change for each of its values', () => {
+    const values = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as Values;
+    expect(Object.keys(CHANGES).toSorted()).toEqual(leavesOf(values, readSchema()).toSorted());
+  });
+
+  it.each(Object.entries(CHANGES))('renders %s, and heeds it', async (path, [value, besides = {}]) => {
+    const without = await render(helm, besides);
+    const changed = await render(helm, merged(besides, path, value));
+    expect(changed).not.toBe(without);
+    expect(decodeStrictly(decoder, changed).length).toBe(parseManifests(changed).length);
+  });
+
+  it('renders all of them at once', async () => {
+    const all = Object.entries(CHANGES).reduce((values, [path, [value]]) => merged(values, path, value), {});
+    const rendered = await render(helm, all);
+    expect(decodeStrictly(decoder, rendered)).toContain('PodMonitor');
+  });
+
+  it.each(REFUSED)('refuses %j', async (values, says) => {
+    await expect(render(helm, values)).rejects.toThrow(says);
+  });
+
+  it('decodes nothing that the API would not take', async () => {
+    const misspelt = (await render(helm)).replace('hostPID:', 'hostPid:');
+    expect(() => decodeStrictly(decoder, misspelt)).toThrow('unknown field "spec.template.spec.hostPid"');
+  });
+
+  it('asks for no right that it can do without', async () => {
+    const rendered = await render(helm);
+    expect(manifestOf(rendered, 'ClusterRole')['rules']).toEqual([
+      { apiGroups: [''], resources: ['nodes/pods'], verbs: ['get'] },
+    ]);
+    expect(manifestOf(rendered, 'DaemonSet')).toMatchObject({
+      spec: {
+        template: {
+          spec: {
+            hostPID: true,
+            hostNetwork: false,
+            securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
+            containers: [
+              {
+                securityContext: {
+                  privileged: false,
+                  allowPrivilegeEscalation: false,
+                  readOnlyRootFilesystem: true,
+                  capabilities: { drop: ['ALL'], add: ['DAC_READ_SEARCH', 'SYS_PTRACE'] },
+                },
+              },
+            ],
+          },
+        },
+      },
+    });
+  });
+});
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
+function readSchema(): Schema {
+  return JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8')) as Schema;
+}
+
+/** The paths of all values; where the schema names no keys of an object, it is one value. */
+function leavesOf(values: Values, { properties = {} }: Schema): string[] {
+  return Object.entries(values).flatMap(([key, value]) => {
+    const schema = properties[key];
+    if (schema?.properties === undefined) return [key];
+    return leavesOf(value as Values, schema).map((leaf) => `${key}.${leaf}`);
+  });
+}
+
+function merged(values: Values, path: string, value: unknown): Values {
+  const [key = '', ...rest] = path.split('.');
+  const inner = rest.length === 0 ? value : merged((values[key] ?? {}) as Values, rest.join('.'), value);
+  return { ...values, [key]: inner };
+}
+
+function terms() {
+  return {
+    nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/arch', operator: 'In', values: ['amd64'] }] }],
+  };
+}

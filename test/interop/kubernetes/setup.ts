@@ -1,0 +1,18 @@
+import type { TestProject } from 'vitest/node';
+import type { Equipment } from '../equipment.ts';
+import { helmProgram, manifestDecoder, nodeTools } from './toolchain.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** By what it is for. */
+    kubernetes: Readonly<Record<'helm' | 'manifests' | 'node', Equipment>>;
+  }
+}
+
+/** Builds once, for all files, whatever this machine can build. One after the other: each takes all processors there are. */
+export default async function setup({ provide }: TestProject): Promise<void> {
+  const helm = await helmProgram();
+  const manifests = await manifestDecoder();
+  const node = await nodeTools();
+  provide('kubernetes', { helm, manifests, node });
+}
