@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { unixVocabulary } from '../../../agent/attest/unix-vocabulary.ts';
+import { vocabularyOf } from '../../../agent/attest/vocabularies.ts';
 import { clientCommands } from '../../../agent/cli/commands.ts';
 import type { Config } from '../../../agent/config/config.ts';
 import { loadConfig } from '../../../agent/config/load.ts';
@@ -55,7 +55,7 @@ describe('the examples', () => {
       patterns: config.entries,
       trustDomain: config.trustDomain,
       requireOwner: config.policy.requireOwner,
-      vocabulary: unixVocabulary(config.attestors.unix),
+      vocabulary: vocabularyOf(allSwitchedOn(config.attestors)),
       federated: new Set(config.bundles.map(({ trustDomain }) => trustDomain)),
     };
     const set = await new EntryFiles().read(files.patterns, rulesOf(files));
@@ -63,6 +63,11 @@ describe('the examples', () => {
     expect(entryWarnings(set.entries, { ...files, now: Date.now() })).toEqual([]);
   });
 });
+
+/** Which attestors an entry is for is not what its example is about. */
+function allSwitchedOn({ k8s, systemd, unix }: Config['attestors']): Config['attestors'] {
+  return { unix, systemd: { ...systemd, enabled: true }, k8s: { ...k8s, enabled: true } };
+}
 
 function configOf(text: string): Promise<Config> {
   const path = join(folder, 'mayfly.yaml');
