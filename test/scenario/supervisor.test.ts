@@ -34,11 +34,6 @@ test('a service manager hears of readiness, reload, stop, and all the time that 
   );
 
   expect(await daemon.stop()).toMatchObject({ code: 0 });
-  expect(
-    manager
-      .receive()
-      .filter((each) => each !== 'WATCHDOG=1')
-      .at(-1),
-  ).toBe('STOPPING=1\nSTATUS=stopping');
+  expect(manager.receive().findLast((each) => each !== 'WATCHDOG=1')).toBe('STOPPING=1\nSTATUS=stopping');
   home.remove();
 });
