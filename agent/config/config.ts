@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
+import { credentialPath } from './credential.ts';
 import type { ConfigDocument } from './schema.ts';
 
 type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
@@ -24,9 +25,17 @@ export type Config = InProgram<ConfigDocument> & {
   readonly digest: string;
 };
 
-/** Resolves the paths of `document` against the folder of `file`. */
-export function withAbsolutePaths(document: ConfigDocument, file: string): ConfigDocument {
-  const absolute = (path: string): string => resolve(dirname(file), path);
+/**
+ * Resolves the paths of `document` against the folder of `file`.
+ *
+ * @param credentials the folder of those that name credentials
+ */
+export function withAbsolutePaths(
+  document: ConfigDocument,
+  file: string,
+  credentials: string | undefined,
+): ConfigDocument {
+  const absolute = (path: string): string => credentialPath(path, credentials) ?? resolve(dirname(file), path);
   const absoluteIfAny = (path: string): string => (path === '' ? '' : absolute(path));
   const { attestors } = document;
   return {

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { formatDuration, parseDuration, parseSize } from '../kernel/duration.ts';
 import { isMayflyError } from '../kernel/errors.ts';
 import { parseTrustDomain } from '../kernel/spiffe-id.ts';
+import { variableProblem } from './credential.ts';
 import { show } from './problem.ts';
 
 /** A mapping with these keys and no others. */
@@ -112,7 +113,7 @@ function pathProblem(text: string): string | undefined {
   if (text.startsWith('unix:')) return 'is an address; write the path alone, without unix:';
   // oxlint-disable-next-line no-control-regex -- the control characters are what is refused
   if (/[\u0000-\u001f\u007f]/.test(text)) return 'has a control character, which no path here may have';
-  return undefined;
+  return variableProblem(text);
 }
 
 function wildcardProblem(pattern: string): string | undefined {

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Contradiction, contradictions } from './combinations.ts';
 import { type Config, camelCase, toConfig, withAbsolutePaths } from './config.ts';
 import { ConfigPlaces } from './config-places.ts';
+import { absentCredentials, credentialsFolder } from './credential.ts';
 import { configKeys } from './keys.ts';
 import { applyOverrides, type ConfigFlags, readOverrides } from './overrides.ts';
 import { InvalidConfig } from './problem.ts';
@@ -14,7 +15,7 @@ import { readTree } from './yaml-tree.ts';
 export interface ConfigSources {
   /** The configuration file. */
   readonly path: string;
-  /** The environment; of it only `MAYFLY_*` counts. */
+  /** The environment; of it only `MAYFLY_*` and `CREDENTIALS_DIRECTORY` count. */
   readonly env: NodeJS.ProcessEnv;
   readonly flags?: ConfigFlags;
 }
@@ -39,7 +40,9 @@ export async function loadConfig({ path, env, flags = {} }: ConfigSources, runni
   if ('problems' in checked) throw new InvalidConfig([...problems, ...places.withoutEnvironment(checked.problems)]);
   if (problems.length > 0) throw new InvalidConfig(problems);
 
-  const document = withAbsolutePaths(checked.value, file);
+  const credentials = credentialsFolder(env);
+  if (credentials === undefined) refuse([...absentCredentials(checked.value)], places);
+  const document = withAbsolutePaths(checked.value, file, credentials);
   const config = toConfig(document, file);
   refuse(contradictions(document), places);
   if (running !== undefined) refuse(needingRestart(config, running), places);

@@ -151,6 +151,23 @@ describe('a configuration', () => {
     expect(config.sockets).toEqual([{ path: join(folder, 'run/b.sock'), mode: 0o770 }]);
   });
 
+  test('names credentials by the folder where the service manager has put them', async () => {
+    const text = [
+      'trust_domain: example.org',
+      'bundles: [ { trust_domain: other.org, file: $CREDENTIALS_DIRECTORY/other.org } ]',
+      'attestors: { k8s: { token_path: "$CREDENTIALS_DIRECTORY/token" } }',
+    ].join('\n');
+    const config = await load(text, { CREDENTIALS_DIRECTORY: '/run/credentials/mayfly.service' });
+    expect(config.bundles).toEqual([{ trustDomain: 'other.org', file: '/run/credentials/mayfly.service/other.org' }]);
+    expect(config.attestors.k8s.tokenPath).toBe('/run/credentials/mayfly.service/token');
+    for (const env of [{}, { CREDENTIALS_DIRECTORY: '' }]) {
+      expect(await refusal(text, env)).toEqual([
+        expect.stringMatching(/^2:45: bundles\[0\]\.file: names a credential, .*CREDENTIALS_DIRECTORY is not set/),
+        expect.stringMatching(/^3:33: attestors\.k8s\.token_path: names a credential/),
+      ]);
+    }
+  });
+
   test('has the digest of what it means, however it is written', async () => {
     const one = await load('trust_domain: example.org\npeer: { max_connections: 5000, preface_timeout: 1m }\n');
     const same = await load('# other\npeer:\n  preface_timeout: 60s\ntrust_domain: example.org\n', {
@@ -192,6 +209,16 @@ describe('a wrong configuration', () => {
   });
 
   test.each<[what: string, text: string, message: string]>([
+    [
+      'a variable that nobody expands',
+      'data_dir: $HOME/mayfly',
+      '2:11: data_dir: "$HOME/mayfly" begins with a variable; only $CREDENTIALS_DIRECTORY/NAME is one that is known',
+    ],
+    [
+      'a credential without a name',
+      'data_dir: $CREDENTIALS_DIRECTORY/',
+      '2:11: data_dir: "$CREDENTIALS_DIRECTORY/" begins with a variable; only $CREDENTIALS_DIRECTORY/NAME is one that is known',
+    ],
     [
       'an X.509-SVID default over its maximum',
       'defaults: { x509_svid_ttl: 2h }\npolicy: { max_x509_svid_ttl: 1h }',

@@ -72,5 +72,5 @@ function allSwitchedOn({ k8s, systemd, unix }: Config['attestors']): Config['att
 function configOf(text: string): Promise<Config> {
   const path = join(folder, 'mayfly.yaml');
   writeFileSync(path, text);
-  return loadConfig({ path, env: {} });
+  return loadConfig({ path, env: { CREDENTIALS_DIRECTORY: folder } });
 }
