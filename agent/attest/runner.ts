@@ -12,6 +12,8 @@ export interface RunnerOptions {
   readonly deadline?: number;
   /** For how long what was found is believed while the process lives unchanged, in milliseconds; 1 s unless said. */
   readonly ttl?: number;
+  /** Told how long each question to an attestor took, in milliseconds. */
+  readonly timed?: ((attestor: string, ms: number) => void) | undefined;
 }
 
 /** How one attestor fares, for `status`. */
@@ -48,6 +50,7 @@ export class AttestationRunner {
   readonly #clock: Clock;
   readonly #deadline: number;
   readonly #ttl: number;
+  readonly #timed: RunnerOptions['timed'];
   readonly #known = new WeakMap<ProcessInstance, Known>();
   readonly #running = new Map<ProcessInstance, Promise<Attested>>();
   readonly #closing = new AbortController();
@@ -63,6 +66,7 @@ export class AttestationRunner {
     this.#clock = options.clock;
     this.#deadline = options.deadline ?? 5000;
     this.#ttl = options.ttl ?? 1000;
+    this.#timed = options.timed;
   }
 
   /** What was found a moment ago of a process that still lives unchanged; `undefined` when it must be looked at again. */
@@ -156,6 +160,7 @@ export class AttestationRunner {
       this.#closing.signal.removeEventListener('abort', onClose);
       tally.runs += 1;
       tally.lastMs = this.#clock.monotonic() - start;
+      this.#timed?.(attestor.name, tally.lastMs);
     }
   }
 

@@ -12,6 +12,8 @@ export interface ReloadState {
   readonly loadedAt: number;
   /** Why the newest attempt failed: the value in use is then the last good one. `undefined` when all is well. */
   readonly lastError: { readonly at: number; readonly message: string } | undefined;
+  /** How many attempts have failed. */
+  readonly failures: number;
 }
 
 export interface ReloadableOptions<T> {
@@ -41,6 +43,7 @@ export class Reloadable<T> {
   #digest: string | undefined;
   #loadedAt = 0;
   #lastError: ReloadState['lastError'];
+  #failures = 0;
 
   constructor(options: ReloadableOptions<T>) {
     this.#options = options;
@@ -67,7 +70,8 @@ export class Reloadable<T> {
   }
 
   state(): ReloadState {
-    return { generation: this.latest.version, loadedAt: this.#loadedAt, lastError: this.#lastError };
+    const { version: generation } = this.latest;
+    return { generation, loadedAt: this.#loadedAt, lastError: this.#lastError, failures: this.#failures };
   }
 
   /** Resolves when no load is under way and none will start. A load that is caught by it swaps nothing. */
@@ -86,6 +90,7 @@ export class Reloadable<T> {
       if (this.#swap(value)) log.info(`${name}.reloaded`, `new ${name} in use`, { generation: this.latest.version });
       return true;
     } catch (error) {
+      this.#failures += 1;
       this.#lastError = { at: clock.now(), message: messageOf(error) };
       log.error(`${name}.reload_failed`, `${name} not reloaded, the last good state stays: ${messageOf(error)}`);
       return false;

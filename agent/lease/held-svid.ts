@@ -167,6 +167,11 @@ export class HeldSvid<S extends KeyedSvid> {
     return failure === undefined || now >= failure.retryAt || failure.retryAt - now >= LONGEST_WAIT_MS;
   }
 
+  /** For how long it has been due, in milliseconds; `undefined` where there is none, or it is to be replaced before its time. */
+  overdue(now: number): number | undefined {
+    return this.#current === undefined || this.#renewsAt === 0 ? undefined : Math.max(0, now - this.#renewsAt);
+  }
+
   /** How long it is still valid, in milliseconds; 0 without one. */
   remaining(now: number): number {
     return Math.max(0, (this.#current?.expiresAt ?? now) - now);

@@ -25,7 +25,17 @@ const KINDS: readonly FollowedKind[] = ['x509', 'wit'];
 const SUPERSEDE_AFTER_MS = 5000;
 
 /** What these leases need of the stage's parts. */
-export type HoldingsParts = Pick<LeaseParts, 'issuer' | 'entries' | 'revocation' | 'clock' | 'log' | 'random'>;
+export type HoldingsParts = Pick<
+  LeaseParts,
+  'issuer' | 'entries' | 'revocation' | 'clock' | 'log' | 'random' | 'observer'
+>;
+
+/** What a lease holds of a kind that somebody follows. */
+export interface FollowedSvid {
+  readonly lease: Lease;
+  readonly kind: FollowedKind;
+  readonly held: AnyHeldSvid;
+}
 
 /** Told of each lease that has ended; says what was revoked with it. */
 export type LeaseEnding = (lease: Lease, reason: LeaseEnd, how: EndOptions) => EndedLease;
@@ -143,7 +153,7 @@ export class Holdings {
   /** Notes that nothing can be issued now, for whatever is followed and due: what there is serves on meanwhile. */
   postpone(failure: IssueFailure, followers: Followers): void {
     const now = this.#parts.clock.now();
-    for (const { held, lease } of this.#followed(followers)) if (held.isDue(now)) this.#failed(lease, held, failure);
+    for (const { held, lease } of this.followed(followers)) if (held.isDue(now)) this.#failed(lease, held, failure);
   }
 
   /** Why the first of those that have no SVID of a kind has none. */
@@ -152,11 +162,18 @@ export class Holdings {
       ?.error;
   }
 
+  /** What is renewed, since somebody follows it. */
+  followed(followers: Followers): readonly FollowedSvid[] {
+    return [...this].flatMap((lease) =>
+      KINDS.filter((kind) => followers.want(kind, lease.entry)).map((kind) => ({ lease, kind, held: lease[kind] })),
+    );
+  }
+
   /** When the next of those that are followed is due, or is to be tried again; infinity when none is. */
   nextDue(followers: Followers): number {
     return Math.min(
       NEVER,
-      ...this.#followed(followers).map(
+      ...this.followed(followers).map(
         ({ held }) => held.failure?.retryAt ?? (held.current === undefined ? NEVER : held.renewsAt),
       ),
     );
@@ -192,12 +209,6 @@ export class Holdings {
     for (const lease of this) this.#end(lease, reason);
   }
 
-  #followed(followers: Followers) {
-    return [...this].flatMap((lease) =>
-      KINDS.filter((kind) => followers.want(kind, lease.entry)).map((kind) => ({ lease, held: lease[kind] })),
-    );
-  }
-
   #of(entry: Entry): Lease {
     const known = this.#byEntry.get(entry.id);
     if (known !== undefined && known.entry.spiffeId === entry.spiffeId) {
@@ -222,23 +233,29 @@ export class Holdings {
     const { issuer } = this.#parts;
     switch (kind) {
       case 'x509':
-        return this.#issue(lease, lease.x509, (occasion) => issuer.x509(attested, lease, occasion));
+        return this.#issue(lease, kind, lease.x509, (occasion) => issuer.x509(attested, lease, occasion));
       case 'wit':
-        return this.#issue(lease, lease.wit, (occasion) => issuer.wit(attested, lease, occasion));
+        return this.#issue(lease, kind, lease.wit, (occasion) => issuer.wit(attested, lease, occasion));
     }
   }
 
   async #issue<S extends KeyedSvid>(
     lease: Lease,
+    kind: FollowedKind,
     held: HeldSvid<S>,
     issue: (occasion: Occasion) => Promise<S>,
   ): Promise<void> {
-    const { clock, random } = this.#parts;
+    const { clock, observer, random } = this.#parts;
     const { entry } = lease;
     try {
       const svid = await issue(held.opened ? 'renewal' : 'first');
-      if (lease.ended) svid.privateKey.destroy();
-      else this.#supersede(lease, held.identifier, held.renew(svid, entry, random()));
+      if (lease.ended) {
+        svid.privateKey.destroy();
+      } else {
+        const overdue = held.overdue(clock.now());
+        this.#supersede(lease, held.identifier, held.renew(svid, entry, random()));
+        if (overdue !== undefined) observer?.renewed(kind, overdue);
+      }
     } catch (error) {
       // The policy has looked at a living lease and says no: that is its end. What was never issued has none.
       if (isMayflyError(error, 'POLICY_REFUSED') && held.opened && !lease.ended) {

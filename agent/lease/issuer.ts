@@ -3,7 +3,7 @@ import type { Attested } from '../attest/attestor.ts';
 import type { Authority } from '../authority/authority.ts';
 import type { Audiences } from '../kernel/audience.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { MayflyError } from '../kernel/errors.ts';
+import { isMayflyError, MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import type { SvidKind } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
@@ -15,6 +15,7 @@ import type { LeafKeyType } from '../svid/leaf-key.ts';
 import { generateLeafKey } from '../svid/leaf-key.ts';
 import { generateWitKey } from '../svid/wit-key.ts';
 import type { Lease } from './lease.ts';
+import type { LeaseObserver } from './observer.ts';
 import type { Signed } from './record.ts';
 import { issuedRecord, refusedRecord, strangerRecord } from './record.ts';
 import { Refused } from './refused.ts';
@@ -40,6 +41,7 @@ export interface IssuerParts {
   readonly keyType: LeafKeyType;
   readonly clock: Clock;
   readonly log: Log;
+  readonly observer?: LeaseObserver | undefined;
 }
 
 const NAMES: Readonly<Record<SvidKind, string>> = { x509: 'a certificate', jwt: 'a token', wit: 'a WIT-SVID' };
@@ -78,6 +80,7 @@ export class Issuer {
    */
   refuseStranger(attested: Attested, kind: SvidKind, reason: string): void {
     this.counts.refused += 1;
+    this.#parts.observer?.refused({ entry: undefined, kind }, 'no_entry');
     this.#refused.record(attested.instance.key, strangerRecord(attested, kind, reason));
   }
 
@@ -86,7 +89,8 @@ export class Issuer {
    *   `AUTHORITY_UNAVAILABLE` when nothing can be signed now, `DISK_FULL` when it cannot be recorded
    */
   async x509(attested: Attested, lease: Lease, occasion: Occasion): Promise<X509Svid> {
-    const { authority, ledger, revocation } = this.#parts;
+    const { authority, clock, ledger, revocation } = this.#parts;
+    const began = clock.monotonic();
     const { entry } = lease;
     const asked = this.#asked(attested, lease, 'x509', occasion);
     const age = asked.now - (ledger.state.leases.get(lease.id)?.openedAt ?? asked.now);
@@ -97,47 +101,49 @@ export class Issuer {
     const { publicKey, privateKey } = await generateLeafKey(this.#keyType);
     try {
       const { chain, issuer, notAfter: expiresAt, notBefore, serial } = await authority.issueX509(grant, publicKey);
-      await this.#record(request, grant, lease, { serial, issuer, expiresAt });
+      await this.#record(request, grant, lease, { serial, issuer, expiresAt }, began);
       const { decisionId, issuedAt } = grant;
       return { decisionId, spiffeId: entry.spiffeId, chain, privateKey, serial, notBefore, issuedAt, expiresAt };
     } catch (error) {
       privateKey.destroy();
-      this.counts.failed += 1;
+      this.#failed(request, error);
       throw error;
     }
   }
 
   /** With a key of its own, which is not the certificate's. @throws MayflyError as {@link x509} */
   async wit(attested: Attested, lease: Lease, occasion: Occasion): Promise<WitSvid> {
+    const began = this.#parts.clock.monotonic();
     const request = this.#asked(attested, lease, 'wit', occasion);
     const grant = await this.#decide(request, lease);
 
     const { confirmation, privateKey } = await generateWitKey(this.#keyType);
     try {
       const { expiresAt, issuedAt: notBefore, jti, token } = await this.#parts.authority.issueWit(grant, confirmation);
-      await this.#record(request, grant, lease, { jti, expiresAt });
+      await this.#record(request, grant, lease, { jti, expiresAt }, began);
       const { decisionId, issuedAt } = grant;
       return { decisionId, spiffeId: request.entry.spiffeId, token, privateKey, jti, notBefore, issuedAt, expiresAt };
     } catch (error) {
       privateKey.destroy();
-      this.counts.failed += 1;
+      this.#failed(request, error);
       throw error;
     }
   }
 
   /** @throws MayflyError as {@link x509} */
   async jwt(attested: Attested, lease: Lease, audiences: Audiences): Promise<JwtSvid> {
-    const { authority, ledger } = this.#parts;
+    const { authority, clock, ledger } = this.#parts;
+    const began = clock.monotonic();
     const outstanding = ledger.state.leases.get(lease.id)?.tokens.size ?? 0;
     const request = { ...this.#asked(attested, lease, 'jwt', 'on-demand'), audiences, outstanding };
     const grant = await this.#decide(request, lease);
 
     try {
       const { expiresAt, issuedAt, jti, token } = await authority.issueJwt(grant);
-      await this.#record(request, grant, lease, { jti, expiresAt });
+      await this.#record(request, grant, lease, { jti, expiresAt }, began);
       return { decisionId: grant.decisionId, spiffeId: lease.entry.spiffeId, token, jti, issuedAt, expiresAt };
     } catch (error) {
-      this.counts.failed += 1;
+      this.#failed(request, error);
       throw error;
     }
   }
@@ -164,14 +170,20 @@ export class Issuer {
     return decision;
   }
 
-  /** Records what was signed; when this resolves it is durable. @throws MayflyError `NO_IDENTITY`, `DISK_FULL` */
-  async #record(request: IssueRequest, grant: Grant, lease: Lease, signed: Signed): Promise<void> {
-    const { ledger, log } = this.#parts;
+  /**
+   * Records what was signed; when this resolves it is durable.
+   *
+   * @param began when it was asked for, by the monotonic clock
+   * @throws MayflyError `NO_IDENTITY`, `DISK_FULL`
+   */
+  async #record(request: IssueRequest, grant: Grant, lease: Lease, signed: Signed, began: number): Promise<void> {
+    const { clock, ledger, log, observer } = this.#parts;
     const { entry, instance, kind, occasion } = request;
     mustLast(request, lease);
     await ledger.append(issuedRecord(request, grant, lease, signed));
     lease.issued(grant.decisionId);
     this.counts[kind] += 1;
+    observer?.issued({ entry: entry.id, kind }, occasion, clock.monotonic() - began);
     const { expiresAt, ...named } = signed;
     // Tokens come by the thousand.
     log[kind === 'jwt' ? 'debug' : 'info']('lease.issued', `issued ${NAMES[kind]} for ${entry.spiffeId}`, {
@@ -186,6 +198,11 @@ export class Issuer {
       rule: grant.rule,
       expires_at: new Date(expiresAt).toISOString(),
     });
+  }
+
+  #failed({ entry, kind }: IssueRequest, error: unknown): void {
+    this.counts.failed += 1;
+    this.#parts.observer?.failed({ entry: entry.id, kind }, isMayflyError(error) ? error.code : 'INTERNAL');
   }
 
   /** What an operator has revoked stays revoked, whatever any policy says. */
@@ -207,6 +224,7 @@ export class Issuer {
   #refuse(request: IssueRequest, refusal: Refusal, lease: Lease): MayflyError {
     const { entry, instance } = request;
     this.counts.refused += 1;
+    this.#parts.observer?.refused({ entry: entry.id, kind: request.kind }, refusal.rule);
     this.#refused.record(instance.key, refusedRecord(request, refusal, lease));
     this.#parts.log.warn('policy.refused', refusal.message, {
       decision: refusal.decisionId,

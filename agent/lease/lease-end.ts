@@ -22,3 +22,6 @@ const SENTENCES: Readonly<Record<LeaseEnd, string>> = {
   unverifiable: 'cannot be told to be what it was before the agent started',
   shutdown: 'is left to the next agent',
 };
+
+/** Every reason there is. */
+export const LEASE_ENDS = Object.keys(SENTENCES) as readonly LeaseEnd[];

@@ -9,6 +9,7 @@ import type { EntrySet } from '../registry/entry-set.ts';
 import type { Revocation } from '../revocation/revocation.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { Issuer } from './issuer.ts';
+import type { LeaseObserver } from './observer.ts';
 
 /** What the stage hangs on. */
 export interface LeaseParts {
@@ -25,4 +26,5 @@ export interface LeaseParts {
   readonly log: Log;
   /** A number in [0, 1). */
   readonly random: () => number;
+  readonly observer?: LeaseObserver | undefined;
 }

@@ -8,6 +8,7 @@ import type { Entry } from '../registry/entry.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
 import { BundleViews } from './bundle-views.ts';
 import { Deliveries } from './deliveries.ts';
+import type { FollowedSvid } from './holdings.ts';
 import type { Inheritance, Lease, LeaseEnd } from './lease.ts';
 import { whyEnded } from './lease-end.ts';
 import type { LeaseParts } from './lease-parts.ts';
@@ -77,6 +78,11 @@ export class Leases {
   /** Where the process of a lease lives, as far as it was found out. */
   contextOf({ instance }: Lease): Context {
     return this.#workloads.get(instance)?.context ?? NO_CONTEXT;
+  }
+
+  /** What is renewed of all leases, since somebody follows it. */
+  *followed(): Generator<FollowedSvid> {
+    for (const workload of this.#workloads.values()) yield* workload.followed;
   }
 
   /** How many processes hold or follow something. */

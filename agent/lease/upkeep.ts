@@ -12,7 +12,7 @@ import type { EntitlementLook } from './entitlement-look.ts';
 import type { FollowedKind, Follower } from './followers.ts';
 import { Followers } from './followers.ts';
 import type { IssueFailure } from './held-svid.ts';
-import type { LeaseEnding } from './holdings.ts';
+import type { FollowedSvid, LeaseEnding } from './holdings.ts';
 import { Holdings } from './holdings.ts';
 import type { LeaseEnd } from './lease.ts';
 import { whyEnded } from './lease-end.ts';
@@ -75,6 +75,11 @@ export class Upkeep {
   /** True when nothing hangs on the workload any more: no call, no stream, no lease. */
   get idle(): boolean {
     return this.#calls === 0 && this.holdings.size === 0;
+  }
+
+  /** What is renewed, since somebody follows it. */
+  get followed(): readonly FollowedSvid[] {
+    return this.holdings.followed(this.#followers);
   }
 
   /** Counts a call in, and what it follows; it is counted out when this is disposed of. */

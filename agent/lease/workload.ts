@@ -11,6 +11,7 @@ import type { PublishedLists } from '../revocation/publisher.ts';
 import type { EndedLease, EndOptions } from '../revocation/revocations.ts';
 import { EntitlementLook } from './entitlement-look.ts';
 import type { KeyedSvid } from './held-svid.ts';
+import type { FollowedSvid } from './holdings.ts';
 import type { Inheritance, Lease, LeaseEnd } from './lease.ts';
 import type { JwtSvid } from './svid.ts';
 import type { BundleUpdate, Delivered, ListedX509, WitUpdate } from './updates.ts';
@@ -38,6 +39,11 @@ export class Workload {
 
   get leases(): Iterable<Lease> {
     return this.#upkeep.holdings;
+  }
+
+  /** See {@link Upkeep.followed}. */
+  get followed(): readonly FollowedSvid[] {
+    return this.#upkeep.followed;
   }
 
   /** Takes over a lease of an agent before this one; {@link refresh} then looks whether its process is still entitled to it. */

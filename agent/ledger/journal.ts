@@ -6,6 +6,7 @@ import { chained } from './chain.ts';
 import type { Head } from './record.ts';
 import type { OpenSegment, SegmentPlace } from './segment-writer.ts';
 import { SegmentWriter } from './segment-writer.ts';
+import type { Stream } from './segments.ts';
 
 /** What a journal is made of. */
 export interface JournalParts extends SegmentPlace {
@@ -18,6 +19,8 @@ export interface JournalParts extends SegmentPlace {
   readonly onWritten: (lines: readonly string[]) => void;
   /** Told when a write failed, each time: from then on the journal is closed to all but endings, until {@link Journal.recover}. */
   readonly onFailed: (error: MayflyError) => void;
+  /** Told how long each write took until it was durable, in milliseconds. */
+  readonly timed?: ((stream: Stream, ms: number) => void) | undefined;
 }
 
 /**
@@ -76,6 +79,12 @@ export class Journal {
   /** Records that wait to be written. */
   get pending(): number {
     return this.#queue.length;
+  }
+
+  /** Since when the oldest record waits, in milliseconds since the epoch; `undefined` when none does. */
+  get waitingSince(): number | undefined {
+    const [oldest] = this.#queue;
+    return oldest === undefined ? undefined : Date.parse(oldest.time);
   }
 
   get lastFlush(): { readonly ms: number; readonly records: number } {
@@ -229,7 +238,9 @@ export class Journal {
     } else {
       await this.#writer.append(segment, bytes);
     }
-    this.#lastFlush = { ms: this.#parts.clock.monotonic() - began, records: lines.length };
+    const ms = this.#parts.clock.monotonic() - began;
+    this.#lastFlush = { ms, records: lines.length };
+    this.#parts.timed?.(this.#parts.stream, ms);
   }
 
   #failed(cause: Error): void {

@@ -2,6 +2,7 @@ import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { Clock } from '../kernel/clock.ts';
 import type { Log } from '../kernel/log.ts';
 import type { LedgerFiles, Sync } from './ledger-files.ts';
+import type { Stream } from './segments.ts';
 
 /** What a ledger is made of. Sizes in bytes, times in milliseconds. */
 export interface LedgerParts {
@@ -19,6 +20,8 @@ export interface LedgerParts {
   readonly reserve: number;
   /** The machine's, where it is left out. */
   readonly files?: LedgerFiles;
+  /** Told how long each write took until it was durable, in milliseconds. */
+  readonly timed?: ((stream: Stream, ms: number) => void) | undefined;
 }
 
 /** What the agent before this one left. */
@@ -27,6 +30,16 @@ export interface Before {
   readonly lastTime: string;
   /** Whether it stopped in order. */
   readonly stopped: boolean;
+}
+
+/** What of the ledger changes from moment to moment, for who watches it. Times in milliseconds since the epoch. */
+export interface LedgerFigures {
+  /** Since when the oldest record waits to be written, of either stream. */
+  readonly waitingSince: number | undefined;
+  /** Since when nothing can be issued, since it cannot be recorded. */
+  readonly outageSince: number | undefined;
+  /** What was not recorded since the start: too much waited, or there was no room. */
+  readonly lost: { readonly refusals: number; readonly uses: number };
 }
 
 /** What `status` says of the ledger. */

@@ -8,7 +8,7 @@ import { Followers } from './followers.ts';
 import type { IssuanceLedger, NotedEvent } from './issuance-ledger.ts';
 import type { LedgerFiles } from './ledger-files.ts';
 import { DiskFiles } from './ledger-files.ts';
-import type { Before, LedgerParts, LedgerStatus } from './ledger-parts.ts';
+import type { Before, LedgerFigures, LedgerParts, LedgerStatus } from './ledger-parts.ts';
 import type { FoundLedger } from './opening.ts';
 import { findLedger } from './opening.ts';
 import type { Head } from './record.ts';
@@ -44,13 +44,14 @@ export class Ledger implements IssuanceLedger {
   readonly #followers: Followers;
   readonly #alarms = new Map<string, Alarm>();
   readonly #lost = { refusals: 0, reported: 0, uses: 0 };
+  readonly #lostEver = { refusals: 0, uses: 0 };
   /** Of the newest event: what nobody recorded has not made anything expire. */
   #lastTime: number;
   #checkpoint: { readonly seq: number; readonly time: number } | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(parts: LedgerParts, files: LedgerFiles, found: FoundLedger) {
-    const { bootId, clock, directory, log, reserve, segmentSize } = parts;
+    const { bootId, clock, directory, log, reserve, segmentSize, timed } = parts;
     const { checkpoint, last, state, stopped } = found.replayed;
     this.#parts = parts;
     this.#found = found;
@@ -60,7 +61,7 @@ export class Ledger implements IssuanceLedger {
     this.before = last === undefined ? undefined : { lastSeq: last.seq, lastTime: last.time, stopped };
     this.#followers = new Followers(log);
     this.#reserve = new Reserve(directory, reserve, files);
-    const common = { directory, bootId, files, clock, log, segmentSize, onBegun: () => this.#retain() };
+    const common = { directory, bootId, files, clock, log, segmentSize, timed, onBegun: () => this.#retain() };
     this.#issuance = new WrittenStream({
       ...common,
       stream: 'issuance',
@@ -141,11 +142,15 @@ export class Ledger implements IssuanceLedger {
   }
 
   refuse(event: Refusal): void {
-    if (!this.#issuance.journal.offer(event, this.#apply(event))) this.#lost.refusals += 1;
+    if (this.#issuance.journal.offer(event, this.#apply(event))) return;
+    this.#lost.refusals += 1;
+    this.#lostEver.refusals += 1;
   }
 
   use(event: UseEvent): void {
-    if (!this.#use.journal.offer(event, this.#parts.clock.now())) this.#lost.uses += 1;
+    if (this.#use.journal.offer(event, this.#parts.clock.now())) return;
+    this.#lost.uses += 1;
+    this.#lostEver.uses += 1;
   }
 
   /**
@@ -194,6 +199,15 @@ export class Ledger implements IssuanceLedger {
       bytes: BigInt(bytesOf(segments)),
       ...(this.#checkpoint !== undefined && { checkpointAt: timestampFromMs(this.#checkpoint.time) }),
       key: this.#found.key.thumbprint,
+    };
+  }
+
+  figures(): LedgerFigures {
+    const waiting = [this.#issuance, this.#use].flatMap(({ journal }) => journal.waitingSince ?? []);
+    return {
+      waitingSince: waiting.length === 0 ? undefined : Math.min(...waiting),
+      outageSince: this.#issuance.outageSince,
+      lost: { ...this.#lostEver },
     };
   }
 

@@ -33,6 +33,11 @@ export class Outage {
     this.#parts = parts;
   }
 
+  /** When it began, in milliseconds since the epoch; `undefined` while there is none. */
+  get since(): number | undefined {
+    return this.#since;
+  }
+
   /** A write failed, the first one or another. */
   failed(failure: MayflyError): void {
     const { clock, log, name, reserve } = this.#parts;

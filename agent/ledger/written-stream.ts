@@ -51,6 +51,11 @@ export class WrittenStream {
     this.#outage = new Outage({ name: stream, journal: this.journal, reserve, clock, log, proof, onOver });
   }
 
+  /** Since when it cannot be written, in milliseconds since the epoch; `undefined` when it can. */
+  get outageSince(): number | undefined {
+    return this.#outage.since;
+  }
+
   /** Begins the very first file. @returns what kept it from being written */
   async beginFirst(): Promise<MayflyError | undefined> {
     if (this.journal.segment === undefined) this.#begin();

@@ -13,6 +13,23 @@ export type RefusalReason =
   | 'not-accepted'
   | 'first-request';
 
+const REASONS: Readonly<Record<RefusalReason, true>> = {
+  'no-descriptor': true,
+  'other-pid-namespace': true,
+  exited: true,
+  changed: true,
+  unverifiable: true,
+  'too-many-connections': true,
+  'too-many-connections-of-user': true,
+  'too-many-calls': true,
+  'too-many-attestations': true,
+  'not-accepted': true,
+  'first-request': true,
+};
+
+/** Every reason there is. */
+export const REFUSAL_REASONS = Object.keys(REASONS) as readonly RefusalReason[];
+
 /** Counts what was refused, and logs it: the first of each reason at once, then what came since, as one line every ten seconds. */
 export class Refusals {
   readonly #log: QuietLog;

@@ -76,6 +76,7 @@ class Channel {
 export class Publisher {
   readonly #clock: Clock;
   readonly #lists: () => PublishedLists;
+  readonly #published: ((ms: number) => void) | undefined;
   readonly #bundles: Channel;
   readonly #proxies: Channel;
   readonly #svids: Channel;
@@ -86,11 +87,15 @@ export class Publisher {
   #lastDelay = 0;
   #closed = false;
 
-  /** @param lists signs what has changed, and says what is to be given out */
-  constructor(pace: Pace, clock: Clock, lists: () => PublishedLists) {
+  /**
+   * @param lists signs what has changed, and says what is to be given out
+   * @param published told how long the first revocation in lists that go out has waited, in milliseconds
+   */
+  constructor(pace: Pace, clock: Clock, lists: () => PublishedLists, published?: (ms: number) => void) {
     this.#pace = pace;
     this.#clock = clock;
     this.#lists = lists;
+    this.#published = published;
     this.#bundles = new Channel(clock);
     this.#proxies = new Channel(clock);
     this.#svids = new Channel(clock);
@@ -119,6 +124,11 @@ export class Publisher {
   /** How long the newest publication let the first of its revocations wait, in milliseconds. */
   get lastDelayMs(): number {
     return this.#lastDelay;
+  }
+
+  /** For how long the oldest revocation has waited that is in no published list yet, in milliseconds; 0 when none does. */
+  get waitingMs(): number {
+    return this.#revokedAt === undefined ? 0 : this.#clock.monotonic() - this.#revokedAt;
   }
 
   configure(pace: Pace): void {
@@ -178,10 +188,13 @@ export class Publisher {
 
   #publish(sharing: number): void {
     const now = this.#clock.monotonic();
-    if (this.#revokedAt !== undefined) this.#lastDelay = now - this.#revokedAt;
+    const revokedAt = this.#revokedAt;
     this.#revokedAt = undefined;
     this.#pushes += 1;
     this.#bundles.tell(this.#lists(), sharing);
+    if (revokedAt === undefined) return;
+    this.#lastDelay = now - revokedAt;
+    this.#published?.(this.#lastDelay);
   }
 
   #passOn(channel: Channel, sharing: number): void {

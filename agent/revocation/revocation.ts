@@ -13,6 +13,7 @@ import { CrlNumbers } from './crl-numbers.ts';
 import type { Budget, Subject } from './lifetimes.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { RevocationLists } from './lists.ts';
+import type { RevocationObserver } from './observer.ts';
 import type { Pace, PublishedLists } from './publisher.ts';
 import { Publisher } from './publisher.ts';
 import type { EndedLease, EndOptions } from './revocations.ts';
@@ -27,6 +28,7 @@ export interface RevocationParts extends RevocationConfig {
   readonly ledger: Pick<IssuanceLedger, 'state' | 'note'>;
   readonly clock: Clock;
   readonly log: Log;
+  readonly observer?: RevocationObserver | undefined;
 }
 
 // Entries that have expired cost their bytes and nothing else: lists are cleared of them this often when nothing else happens.
@@ -48,7 +50,7 @@ export class Revocation {
   #clearing: Alarm | undefined;
 
   /** Takes over what the ledger says is revoked, and publishes the first lists. */
-  constructor({ authority, clock, ledger, log, ...config }: RevocationParts) {
+  constructor({ authority, clock, ledger, log, observer, ...config }: RevocationParts) {
     this.#clock = clock;
     this.#log = log;
     this.#ledger = ledger;
@@ -56,13 +58,19 @@ export class Revocation {
     this.#config = config;
     this.#lists = new RevocationLists(new CrlNumbers(ledger, clock.now()), clock);
     this.#lifetimes = new Lifetimes(config, clock, () => this.#lists.entryBytes);
-    this.#publisher = new Publisher(config, clock, () => this.#signed());
+    this.#publisher = new Publisher(
+      config,
+      clock,
+      () => this.#signed(),
+      (ms) => observer?.published(ms),
+    );
     this.#revocations = new Revocations({
       ledger,
       lists: this.#lists,
       lifetimes: this.#lifetimes,
       clock,
       revoked: () => this.#publisher.revoked(),
+      observer,
     });
     this.#bars = new Bars(ledger);
     this.#cover(this.#crls.value);
@@ -138,6 +146,11 @@ export class Revocation {
   clockStepped(): void {
     this.#lists.outdate();
     this.#publisher.publishNow();
+  }
+
+  /** See {@link Publisher.waitingMs}. */
+  get waitingMs(): number {
+    return this.#publisher.waitingMs;
   }
 
   /** What an operator may want to know, as the admin service says it. */

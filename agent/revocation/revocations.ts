@@ -6,6 +6,7 @@ import { tokenOf } from '../ledger/state.ts';
 import type { RevocationReason } from '../svid/crl.ts';
 import type { Lifetimes, Listing } from './lifetimes.ts';
 import type { RevocationLists } from './lists.ts';
+import type { RevocationObserver } from './observer.ts';
 
 /** What was revoked with a lease: serials of certificates, and ids of JWT-SVIDs and WIT-SVIDs, that had not expired. */
 export interface EndedLease {
@@ -31,6 +32,7 @@ export interface RevocationsParts {
   readonly clock: Clock;
   /** Told after each change of the lists. */
   readonly revoked: () => void;
+  readonly observer?: RevocationObserver | undefined;
 }
 
 interface What {
@@ -120,13 +122,16 @@ export class Revocations {
 
   #revoke(lease: LiveLease, { cause, certificates, reason, tokens }: What, how: Listing): void {
     if (certificates.length + tokens.length === 0) return;
-    const { clock, ledger, lists, lifetimes, revoked } = this.#parts;
+    const { clock, ledger, lists, lifetimes, observer, revoked } = this.#parts;
     const now = clock.now();
     const subject = { entryId: lease.entry, spiffeId: lease.spiffeId };
     for (const { expiresAt, issuedAt, issuer, serial } of certificates) {
       const age = Math.max(0, issuedAt - lease.openedAt);
       lists.add({ serial, issuer, expiresAt, revokedAt: now, reason }, lifetimes.listed(subject, age, how));
     }
+    // Before it is recorded: then they are not the lease's any more.
+    const wit = tokens.filter(({ jti }) => lease.wits.has(jti)).length;
+    observer?.revoked({ x509: certificates.length, jwt: tokens.length - wit, wit }, reason);
     const common = {
       type: 'svid.revoked' as const,
       lease: lease.id,

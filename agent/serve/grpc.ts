@@ -8,7 +8,7 @@ import type {
   ServerWritableStream,
   sendUnaryData,
 } from '@grpc/grpc-js';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { MayflyError } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { CallFailures, CLIENT_GONE } from './call-failures.ts';
@@ -36,6 +36,17 @@ interface UnderWay<Caller> {
   readonly stop: (reason: MayflyError) => void;
 }
 
+/** Told of calls as they go, to count them: it must be quick, and it must not throw. */
+export interface CallObserver {
+  /**
+   * @param path of the method: `/SpiffeWorkloadAPI/FetchX509SVID`
+   * @param code the name of its gRPC status; `CANCELLED` where the client went first
+   */
+  ended(path: string, code: string): void;
+  /** A message was sent on a stream. */
+  sent(path: string): void;
+}
+
 export interface GrpcLimits {
   /** Bytes of one request. */
   readonly maxMessageSize: number;
@@ -55,13 +66,15 @@ export class GrpcServer<Caller> {
   readonly #injector: ConnectionInjector;
   readonly #callers: CallerSource<Caller>;
   readonly #failures: CallFailures;
+  readonly #observer: CallObserver | undefined;
   readonly #calls = new Set<UnderWay<Caller>>();
   readonly #sockets = new Map<Socket, Promise<void>>();
   readonly #unsent = new UnsentSecrets();
   #drained: Promise<void> | undefined;
 
-  constructor(callers: CallerSource<Caller>, limits: GrpcLimits, log: Log) {
+  constructor(callers: CallerSource<Caller>, limits: GrpcLimits, log: Log, observer?: CallObserver) {
     this.#callers = callers;
+    this.#observer = observer;
     this.#failures = new CallFailures(log);
     this.#server = new Server({
       'grpc.enable_channelz': 0,
@@ -154,7 +167,9 @@ export class GrpcServer<Caller> {
       if (under === undefined) return;
       const answer = (reply: Uint8Array | object) => {
         const message = encode(reply);
-        if (under.end()) done(null, message);
+        if (!under.end()) return;
+        this.#ended(call, 'OK');
+        done(null, message);
       };
       try {
         const reply = handler(call.request, under.call);
@@ -182,10 +197,13 @@ export class GrpcServer<Caller> {
               ? this.#writeSecret(call, message, signal)
               : written(call, encode(message), signal));
             under.serve();
+            this.#observer?.sent(call.getPath());
           }
           // A handler returns when its signal aborts; why it did is the call's status.
           if (signal.aborted) throw signal.reason;
-          if (under.end()) call.end();
+          if (!under.end()) return;
+          this.#ended(call, 'OK');
+          call.end();
         } catch (error) {
           // What reading and writing throw once the other side has gone is no failure of the handler.
           under.fail(signal.aborted ? signal.reason : error);
@@ -193,6 +211,10 @@ export class GrpcServer<Caller> {
       };
       void pump();
     };
+  }
+
+  #ended(call: AnyCall, code: string): void {
+    this.#observer?.ended(call.getPath(), code);
   }
 
   async #writeSecret(
@@ -208,7 +230,11 @@ export class GrpcServer<Caller> {
   /** What every call passes first: its caller is known and alive, and has not too many calls under way. */
   #begin(call: AnyCall, refuse: (refused: CallStatus) => void): UnderWay<Caller> | undefined {
     let served = false;
-    const fail = (error: unknown) => refuse(this.#failures.told(error, call.getPath(), served));
+    const fail = (error: unknown) => {
+      const told = this.#failures.told(error, call.getPath(), served);
+      this.#ended(call, error === CLIENT_GONE ? 'CANCELLED' : (status[told.code] ?? 'UNKNOWN'));
+      refuse(told);
+    };
     try {
       if (this.#drained !== undefined) throw stopping();
       const caller = this.#callers.of(call.getPeer());

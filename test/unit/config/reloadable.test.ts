@@ -49,13 +49,13 @@ test('the first load gives the value, and throws what went wrong as it is', asyn
   loads.pending[0]!.reject(error);
   await expect(start).rejects.toBe(error);
   expect(reloadable.latest.value).toBeUndefined();
-  expect(reloadable.state()).toEqual({ generation: 0, loadedAt: 0, lastError: undefined });
+  expect(reloadable.state()).toEqual({ generation: 0, loadedAt: 0, lastError: undefined, failures: 0 });
 
   const again = reloadable.start();
   loads.pending[1]!.resolve('one');
   expect(await again).toBe('one');
   expect(reloadable.latest.value).toBe('one');
-  expect(reloadable.state()).toEqual({ generation: 1, loadedAt: 1_000_000, lastError: undefined });
+  expect(reloadable.state()).toEqual({ generation: 1, loadedAt: 1_000_000, lastError: undefined, failures: 0 });
 });
 
 test('a reload swaps, is told, and is given what is in use', async () => {
@@ -66,7 +66,7 @@ test('a reload swaps, is told, and is given what is in use', async () => {
   expect(await reload).toBe(true);
   expect(loads.saw).toEqual([undefined, 'one']);
   expect(reloadable.latest.value).toBe('two');
-  expect(reloadable.state()).toEqual({ generation: 2, loadedAt: 1_005_000, lastError: undefined });
+  expect(reloadable.state()).toEqual({ generation: 2, loadedAt: 1_005_000, lastError: undefined, failures: 0 });
   expect(log.lines).toMatchObject([{ level: 'info', event: 'entries.reloaded', fields: { generation: 2 } }]);
 });
 
@@ -76,7 +76,7 @@ test('an equal value swaps nothing and wakes nobody', async () => {
   const reload = reloadable.reload();
   loads.pending[1]!.resolve('one');
   expect(await reload).toBe(true);
-  expect(reloadable.state()).toEqual({ generation: 1, loadedAt: 1_000_000, lastError: undefined });
+  expect(reloadable.state()).toEqual({ generation: 1, loadedAt: 1_000_000, lastError: undefined, failures: 0 });
   expect(log.lines).toEqual([]);
 });
 
@@ -91,6 +91,7 @@ test('a failure keeps the last good value and is visible until the next success'
     generation: 1,
     loadedAt: 1_000_000,
     lastError: { at: 1_005_000, message: 'a.yaml:1:1: is empty' },
+    failures: 1,
   });
   expect(log.lines).toMatchObject([{ level: 'error', event: 'entries.reload_failed' }]);
   expect(log.lines[0]!.message).toContain('a.yaml:1:1: is empty');
@@ -99,7 +100,7 @@ test('a failure keeps the last good value and is visible until the next success'
   const mended = reloadable.reload();
   loads.pending[2]!.resolve('one');
   await mended;
-  expect(reloadable.state()).toEqual({ generation: 1, loadedAt: 1_000_000, lastError: undefined });
+  expect(reloadable.state()).toEqual({ generation: 1, loadedAt: 1_000_000, lastError: undefined, failures: 1 });
 });
 
 test('loads run one at a time, and what is asked for meanwhile is one more that starts after', async () => {
