@@ -30,6 +30,7 @@ import { Operator } from './lease/operator.ts';
 import { Validation } from './lease/validation.ts';
 import { Ledger } from './ledger/ledger.ts';
 import { headText } from './ledger/record.ts';
+import { monitoringOf } from './monitoring.ts';
 import type { Caller } from './peer/callers.ts';
 import { strongestProof } from './peer/credentials.ts';
 import { ExitWatch } from './peer/exit-watch.ts';
@@ -87,6 +88,8 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   const startedAt = clock.now();
   const config = source.latest.value ?? (await source.start());
   await using stack = new AsyncDisposableStack();
+  const monitoring = await monitoringOf(config);
+  const observer = monitoring?.measurements;
 
   const dataDir = stack.adopt(DataDir.open(config.dataDir), (dir) => dir.close());
   const proof = strongestProof(config.peer.requirePidfd);
@@ -109,7 +112,14 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   );
   const bootId = readBootId();
   const ledger = stack.adopt(
-    await Ledger.open({ ...config.ledger, directory: join(dataDir.path, 'ledger'), bootId, clock, log }),
+    await Ledger.open({
+      ...config.ledger,
+      directory: join(dataDir.path, 'ledger'),
+      bootId,
+      clock,
+      log,
+      timed: (stream, ms) => observer?.flushed(stream, ms),
+    }),
     (it) => it.close(),
   );
   const entries = stack.adopt(await FileEntries.open(entryFilesOf(config), clock, log), (it) => it.close());
@@ -125,7 +135,10 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   if (config.attestors.systemd.enabled) {
     attestors.push(new SystemdAttestor({ ...config.attestors.systemd, contexts, clock }));
   }
-  const attestation = stack.adopt(new AttestationRunner(attestors, { clock }), (it) => it.close());
+  const attestation = stack.adopt(
+    new AttestationRunner(attestors, { clock, timed: (attestor, ms) => observer?.attested(attestor, ms) }),
+    (it) => it.close(),
+  );
   const exits = stack.adopt(new ExitWatch(), (it) => it.close());
   const instances = stack.adopt(new Instances(exits, clock), (it) => it.close());
   // Whoever looks at the workloads is none of them.
@@ -142,11 +155,12 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   );
   const policy = new BuiltInPolicy(policyRules(config));
   const quiet = stack.adopt(new QuietLog(log, clock), (it) => it.close());
-  const revocation = stack.adopt(new Revocation({ authority, ledger, clock, log, ...config.revocation }), (it) =>
-    it.close(),
+  const revocation = stack.adopt(
+    new Revocation({ authority, ledger, clock, log, observer, ...config.revocation }),
+    (it) => it.close(),
   );
   const issuer = stack.adopt(
-    new Issuer({ policy, authority, ledger, revocation, keyType: config.svidKeyType, clock, log: quiet }),
+    new Issuer({ policy, authority, ledger, revocation, keyType: config.svidKeyType, clock, log: quiet, observer }),
     (it) => it.close(),
   );
   const entitlement = new Entitlement({ attesting: attestation, entries: entries.latest, clock, log: quiet });
@@ -163,6 +177,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
       clock,
       log,
       random: Math.random,
+      observer,
     }),
     (it) => it.close(),
   );
@@ -177,11 +192,13 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
     callersOf(() => listener),
     config.peer,
     quiet,
+    observer,
   );
   const operators = new GrpcServer(
     callersOf(() => adminListener),
     config.peer,
     quiet,
+    observer,
   );
   const reload = async () => {
     await source.reload();
@@ -206,7 +223,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
     taken,
     startedAt,
     streams: api.calls,
-    warnings,
+    warnings: [...warnings, ...(monitoring?.warnings ?? [])],
   });
   const failures = () =>
     [source.state(), entries.state(), ...bundles.states().map(({ state }) => state)].flatMap(
@@ -273,6 +290,11 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   );
 
   const stopFollowing = new AbortController();
+  if (monitoring !== undefined) {
+    const watched = { seen, stopping: stopFollowing.signal, clock, log: quiet };
+    stack.adopt(await monitoring.serve(watched), (it) => it.close());
+  }
+
   const followConfig = async () => {
     for await (const changed of source.latest.follow(stopFollowing.signal)) {
       policy.replaceRules(policyRules(changed));
@@ -292,6 +314,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
     trust_domain: config.trustDomain,
     socket: config.socket,
     admin_socket: config.adminSocket,
+    metrics: config.metrics.listen,
     data_dir: config.dataDir,
     proof,
     entries: entries.latest.value?.entries.length ?? 0,
@@ -299,6 +322,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
     config_digest: config.digest,
     entries_digest: entries.latest.value?.digest ?? '',
   });
+  for (const warning of monitoring?.warnings ?? []) log.warn('monitor.remote', warning);
   for (const warning of entries.warnings()) log.warn('entries.warning', warning);
 
   const running = stack.move();

@@ -45,9 +45,20 @@ export interface Seen {
   readonly warnings: readonly string[];
 }
 
+/** Why the agent does not serve: a sentence each; nothing when it does. */
+export function obstacles({ authority, ledger }: Seen): readonly string[] {
+  return [
+    ...(authority.bundle.value === undefined ? ['the authority has not said yet which keys there are'] : []),
+    ...(ledger.writable
+      ? []
+      : [`nothing is issued, since it cannot be recorded: ${ledger.error ?? 'no reason is known'}`]),
+  ];
+}
+
 /** The parts of health by name: the last state of files is well when the newest could be loaded. */
-export function healthOf({ authority, bundles, config, entries, ledger }: Seen): HealthState {
-  const serving = authority.bundle.value !== undefined && ledger.writable;
+export function healthOf(seen: Seen): HealthState {
+  const { bundles, config, entries, ledger } = seen;
+  const serving = obstacles(seen).length === 0;
   return new Map([
     ['', serving],
     ['SpiffeWorkloadAPI', serving],

@@ -1,4 +1,5 @@
 import { formatDuration } from '../kernel/duration.ts';
+import { isLocal, parseListenAddress } from './listen-address.ts';
 import type { DocumentPath } from './problem.ts';
 import type { ConfigDocument } from './schema.ts';
 
@@ -22,6 +23,7 @@ export function contradictions(config: ConfigDocument): readonly Contradiction[]
     ...bundles(config),
     ...sds(config),
     ...k8s(config),
+    ...metrics(config),
   ];
 }
 
@@ -59,6 +61,9 @@ function* paths(config: ConfigDocument): Generator<Contradiction> {
     ['socket', config.socket, ['socket']],
     ...config.sockets.map(({ path }, index) => [`sockets[${index}]`, path, ['sockets', index, 'path']] as const),
     ['admin_socket', config.admin_socket, ['admin_socket']],
+    ...(config.metrics.listen.startsWith('/')
+      ? [['metrics.listen', config.metrics.listen, ['metrics', 'listen']] as const]
+      : []),
   ];
   for (const [, path, at] of sockets) {
     const bytes = Buffer.byteLength(path);
@@ -144,5 +149,17 @@ function* k8s({ attestors }: ConfigDocument): Generator<Contradiction> {
     ],
     message:
       'attestors.k8s.certificate_path and attestors.k8s.private_key_path are of no use without each other; give both or neither',
+  };
+}
+
+function* metrics({ metrics: { allow_remote: allowed, listen } }: ConfigDocument): Generator<Contradiction> {
+  const address = parseListenAddress(listen);
+  if (allowed || typeof address === 'string' || isLocal(address)) return;
+  yield {
+    paths: [
+      ['metrics', 'listen'],
+      ['metrics', 'allow_remote'],
+    ],
+    message: `${listen} can be reached from other machines, which then read without a password how the agent does; write metrics.allow_remote: true if they may, or listen on 127.0.0.1`,
   };
 }

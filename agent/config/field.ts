@@ -4,6 +4,7 @@ import { formatDuration, parseDuration, parseSize } from '../kernel/duration.ts'
 import { isMayflyError } from '../kernel/errors.ts';
 import { parseTrustDomain } from '../kernel/spiffe-id.ts';
 import { variableProblem } from './credential.ts';
+import { parseListenAddress } from './listen-address.ts';
 import { show } from './problem.ts';
 
 /** A mapping with these keys and no others. */
@@ -100,6 +101,12 @@ export const fileMode = v.pipe(
   ),
   v.transform((mode) => Number.parseInt(mode, 8)),
 );
+
+/** Where HTTP is served, as {@link parseListenAddress} reads it. */
+export const listenAddress = text('an address, a path or off', (address) => {
+  const parsed = parseListenAddress(address);
+  return typeof parsed === 'string' ? parsed : undefined;
+});
 
 /** A name under which proxies ask for something that has no SPIFFE ID of its own. */
 export const secretName = text('a name', (name) => {

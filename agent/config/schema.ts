@@ -5,6 +5,7 @@ import {
   filePath,
   glob,
   list,
+  listenAddress,
   mapping,
   optionalHost,
   optionalPath,
@@ -359,6 +360,27 @@ const peer = mapping({
   max_message_size: key(bytes('1KiB', '4MiB'), '64KiB', 'restart', 'The largest message that is taken from a client.'),
 });
 
+const metrics = mapping({
+  listen: key(
+    kind('off, an IP address with a port, or the absolute path of a socket', 'text', listenAddress),
+    'off',
+    'restart',
+    'Where `/metrics`, `/healthz` and `/readyz` are served over HTTP: `127.0.0.1:9464`, `[::1]:9464`, `/run/mayfly/metrics.sock`. `off`: nowhere.',
+  ),
+  allow_remote: key(
+    flag,
+    false,
+    'restart',
+    'Whether `listen` may be an address that is not of the loopback, such as that of a pod. Whoever reaches it reads the ids of entries and how the agent does: there is no password and no TLS.',
+  ),
+  mode: key(
+    kind('a mode in octal and in quotes', 'text', fileMode),
+    '0600',
+    'restart',
+    'Who may connect, where `listen` is the path of a socket.',
+  ),
+});
+
 /** The configuration file. Keys stand in the order of the reference. */
 export const configSchema = mapping({
   trust_domain: v.pipe(
@@ -433,6 +455,7 @@ export const configSchema = mapping({
   sds: v.optional(sds, {}),
   ledger: v.optional(ledger, {}),
   peer: v.optional(peer, {}),
+  metrics: v.optional(metrics, {}),
 });
 
 /** A checked configuration file by its own names; durations in milliseconds, sizes in bytes, paths as they are written. */

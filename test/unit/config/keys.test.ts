@@ -53,5 +53,6 @@ test('the sections are what keys stand in', () => {
     'sds',
     'ledger',
     'peer',
+    'metrics',
   ]);
 });

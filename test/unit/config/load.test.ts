@@ -119,6 +119,7 @@ describe('a configuration', () => {
         maxHeaderSize: 16_384,
         maxMessageSize: 65_536,
       },
+      metrics: { listen: 'off', allowRemote: false, mode: 0o600 },
     });
   });
 
@@ -318,6 +319,26 @@ describe('a wrong configuration', () => {
       'two bundles of one trust domain',
       'bundles: [{ trust_domain: b, file: b }, { trust_domain: b, file: c }]',
       '2:57: bundles[1].trust_domain: b has a bundle above already; a trust domain has one',
+    ],
+    [
+      'metrics for other machines that nobody allowed',
+      'metrics: { listen: "0.0.0.0:9464" }',
+      '2:20: metrics.listen: 0.0.0.0:9464 can be reached from other machines, which then read without a password how the agent does; write metrics.allow_remote: true if they may, or listen on 127.0.0.1',
+    ],
+    [
+      'metrics at a name',
+      'metrics: { listen: "localhost:9464" }',
+      '2:20: metrics.listen: "localhost:9464" has no IP address in front of the port; write one such as 127.0.0.1:9464 or [::1]:9464',
+    ],
+    [
+      'metrics where a socket is',
+      'socket: /run/a\nmetrics: { listen: /run/a }',
+      '3:20: metrics.listen: socket and metrics.listen are the same path; give each its own',
+    ],
+    [
+      'metrics switched off as YAML 1.1 would',
+      'metrics: { listen: false }',
+      '2:20: metrics.listen: must be an address, a path or off, found false',
     ],
   ])('is one with %s', async (_, text, message) => {
     expect(await refusal(`trust_domain: example.org\n${text}\n`)).toEqual([message]);
