@@ -1,6 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
 import { type Bus, BusError, busCall, connectBus } from './dbus/bus.ts';
-import type { Message, MethodCall } from './dbus/message.ts';
+import type { Header, MethodCall } from './dbus/message.ts';
 import type { Value } from './dbus/values.ts';
 import { within } from './deadline.ts';
 
@@ -31,6 +31,8 @@ const PROPERTIES = 'org.freedesktop.DBus.Properties';
 const CHANGES =
   `type='signal',sender='${SYSTEMD}',interface='${PROPERTIES}',member='PropertiesChanged',` +
   `path_namespace='${UNITS.slice(0, -1)}',arg0='${UNIT}'`;
+const BUS = 'org.freedesktop.DBus';
+const OWNER = `type='signal',sender='${BUS}',interface='${BUS}',member='NameOwnerChanged',arg0='${SYSTEMD}'`;
 // What systemd says of a process that is in no unit, or is gone.
 const NO_UNIT: ReadonlySet<string> = new Set([`${SYSTEMD}.NoUnitForPID`, `${SYSTEMD}.NoSuchProcess`]);
 const STOPPED: ReadonlySet<string> = new Set(['inactive', 'failed']);
@@ -78,34 +80,42 @@ export class SystemdManager {
   }
 
   /**
-   * Has `changed` called with the name of each unit that may have started or stopped. That is a reason to look and nothing more: a
-   * signal that a bus hands over may be anybody's.
+   * Has `changed` called with the name of each unit that may have started or stopped. That is a reason to look and nothing more. Only
+   * what systemd itself has sent is one: anybody on the bus may send a signal that looks the same, and have the agent ask all day.
    *
    * @throws Error when systemd cannot be asked; the reason of `signal`
    */
   async follow(changed: (id: string) => void, signal: AbortSignal): Promise<Following> {
     const bus = await this.#connected(signal);
-    const unfollow = bus.onSignal((message) => {
-      const id = changedUnit(message);
+    const over = Promise.withResolvers<void>();
+    let systemd: Value | undefined;
+    const unfollow = bus.onSignal((header) => {
+      if (header.sender === BUS && header.member === 'NameOwnerChanged') over.resolve();
+      if (header.sender !== systemd) return;
+      const id = changedUnit(header);
       if (id !== undefined) changed(id);
     });
+    const stop = (): void => {
+      unfollow();
+      over.resolve();
+      const ignore = (): void => undefined;
+      for (const match of [OWNER, CHANGES]) {
+        bus.call(busCall('RemoveMatch', match), this.#closing.signal).catch(ignore);
+      }
+      bus.call(managerCall('Unsubscribe'), this.#closing.signal).catch(ignore);
+    };
     try {
+      await bus.call(busCall('AddMatch', OWNER), signal);
+      [systemd] = await bus.call(busCall('GetNameOwner', SYSTEMD), signal);
       await bus.call(busCall('AddMatch', CHANGES), signal);
       // systemd says nothing of units while nobody has asked it to.
       await bus.call(managerCall('Subscribe'), signal);
     } catch (error) {
-      unfollow();
+      // An answer that came too late has done what was asked, and systemd takes nobody twice.
+      stop();
       throw error;
     }
-    const stopped = Promise.withResolvers<void>();
-    const stop = (): void => {
-      unfollow();
-      stopped.resolve();
-      const ignore = (): void => undefined;
-      bus.call(busCall('RemoveMatch', CHANGES), this.#closing.signal).catch(ignore);
-      bus.call(managerCall('Unsubscribe'), this.#closing.signal).catch(ignore);
-    };
-    return { over: Promise.race([bus.closed, stopped.promise]), stop };
+    return { over: Promise.race([bus.closed, over.promise]), stop };
   }
 
   async close(): Promise<void> {
@@ -167,10 +177,9 @@ function unitIn([properties]: readonly Value[]): Unit {
   return { id, fragmentPath, invocation: invocation.toString('hex'), runs: !STOPPED.has(state) };
 }
 
-/** Which unit a signal is about; only a change of its state or run is of interest. */
-function changedUnit({ body, member, path }: Message): string | undefined {
-  if (member !== 'PropertiesChanged' || !path.startsWith(UNITS) || body[0] !== UNIT) return undefined;
-  return nameAt(path);
+/** Which unit a signal is about. The match lets those pass that are about its state or run. */
+function changedUnit({ member, path }: Header): string | undefined {
+  return member === 'PropertiesChanged' && path.startsWith(UNITS) ? nameAt(path) : undefined;
 }
 
 /** systemd writes every byte of a name that is no letter or digit, and a digit in front, as `_` and two hexadecimal digits. */

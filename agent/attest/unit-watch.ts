@@ -82,7 +82,9 @@ export class UnitWatch {
       this.#manager.follow((unit) => this.#changed(unit), signal),
     );
     const lost = new AbortController();
-    void following.over.then(() => lost.abort(new Error('the connection to the message bus was lost')));
+    void following.over.then(() =>
+      lost.abort(new Error('the connection to the message bus was lost, or systemd came to it anew')),
+    );
     const signal = AbortSignal.any([until, lost.signal]);
     try {
       while (!signal.aborted) {

@@ -11,6 +11,9 @@ export interface KnownUnit {
   state: string;
 }
 
+/** The name of systemd's own connection. */
+const SYSTEMD = ':1.0';
+
 interface Client {
   readonly socket: Socket;
   readonly matches: Set<string>;
@@ -29,6 +32,8 @@ export class SystemdOnBus {
   readonly calls: string[] = [];
   /** Answers in the place of what would be said; `undefined`: as usual. `never`: not at all. */
   answer: (call: Message) => Buffer | 'never' | undefined = () => undefined;
+  /** The members of calls that are heeded and whose answers are lost. */
+  readonly mute = new Set<string>();
   /** What is answered to the authentication. */
   greeting = 'OK 0123456789abcdef0123456789abcdef\r\n';
   readonly path: string;
@@ -68,7 +73,12 @@ export class SystemdOnBus {
     this.tell(id);
   }
 
-  tell(id: string): void {
+  /**
+   * Tells who has asked to be that a unit has changed.
+   *
+   * @param sender whom the bus says that it is from
+   */
+  tell(id: string, sender = SYSTEMD): void {
     const body = encode('sa{sv}as', [
       'org.freedesktop.systemd1.Unit',
       [['ActiveState', ['s', this.units.get(id)?.state ?? '']]],
@@ -78,10 +88,26 @@ export class SystemdOnBus {
       [1, 'o', pathOf(id)],
       [2, 's', 'org.freedesktop.DBus.Properties'],
       [3, 's', 'PropertiesChanged'],
-      [7, 's', ':1.0'],
+      [7, 's', sender],
     ];
     for (const { socket, matches, subscribed } of this.#clients) {
       if (subscribed && matches.size > 0) socket.write(message(4, 0, fields, 'sa{sv}as', body));
+    }
+  }
+
+  /** Tells who has asked to be that somebody else is systemd now, as after its re-execution. */
+  tellOwner(): void {
+    const fields: Field[] = [
+      [1, 'o', '/org/freedesktop/DBus'],
+      [2, 's', 'org.freedesktop.DBus'],
+      [3, 's', 'NameOwnerChanged'],
+      [7, 's', 'org.freedesktop.DBus'],
+    ];
+    const body = encode('sss', ['org.freedesktop.systemd1', SYSTEMD, ':1.9']);
+    for (const { socket, matches } of this.#clients) {
+      if ([...matches].some((match) => match.includes('NameOwnerChanged'))) {
+        socket.write(message(4, 0, fields, 'sss', body));
+      }
     }
   }
 
@@ -113,7 +139,7 @@ export class SystemdOnBus {
   #answer(client: Client, call: Message): void {
     this.calls.push(call.member);
     const answer = this.answer(call) ?? this.#usual(client, call);
-    if (answer !== 'never') client.socket.write(answer);
+    if (answer !== 'never' && !this.mute.has(call.member)) client.socket.write(answer);
   }
 
   #usual(client: Client, call: Message): Buffer {
@@ -128,11 +154,14 @@ export class SystemdOnBus {
         client.matches.delete(textOf(argument));
         return returned(call, '', []);
       case 'Subscribe':
+        if (client.subscribed) return failed(call, 'org.freedesktop.systemd1.AlreadySubscribed', 'already');
         client.subscribed = true;
         return returned(call, '', []);
       case 'Unsubscribe':
         client.subscribed = false;
         return returned(call, '', []);
+      case 'GetNameOwner':
+        return returned(call, 's', [SYSTEMD]);
       case 'GetUnitByPID': {
         const id = this.unitOf.get(Number(argument));
         return id === undefined
@@ -175,9 +204,16 @@ export function failed(call: Message, error: string, text: string): Buffer {
 
 /** What can be written: a variant is its signature and its value, a dictionary a list of pairs. */
 export type Plain = string | number | bigint | boolean | readonly Plain[];
-type Field = readonly [code: number, type: string, value: Plain];
+export type Field = readonly [code: number, type: string, value: Plain];
 
-function message(kind: number, replyTo: number, fields: readonly Field[], signature: string, body: Buffer): Buffer {
+/** A whole message, with the serial 7. */
+export function message(
+  kind: number,
+  replyTo: number,
+  fields: readonly Field[],
+  signature: string,
+  body: Buffer,
+): Buffer {
   const all: Plain[] = [
     ...fields.map(([code, type, value]) => [code, [type, value]]),
     ...(replyTo === 0 ? [] : [[5, ['u', replyTo]]]),

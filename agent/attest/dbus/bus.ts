@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { asError } from '../../kernel/errors.ts';
-import { decode, encodeCall, type Message, type MethodCall, sizeOf } from './message.ts';
+import { decode, decodeHeader, encodeCall, type Header, type MethodCall, sizeOf } from './message.ts';
 import type { Value } from './values.ts';
 
 /** What the other side answers instead of a result: `org.freedesktop.systemd1.NoSuchUnit`, and a sentence. */
@@ -22,8 +22,8 @@ export interface Bus {
    * @throws BusError for an answer that is an error; Error when the connection is or gets closed; the reason of `signal`
    */
   call(call: MethodCall, signal: AbortSignal): Promise<readonly Value[]>;
-  /** Calls `run` with each signal that comes, from whomever; returns how to stop that. */
-  onSignal(run: (message: Message) => void): () => void;
+  /** Calls `run` with each signal that comes, from whomever, without what is in it; returns how to stop that. */
+  onSignal(run: (signal: Header) => void): () => void;
   /** Resolves once the connection is over, whoever ended it, before anybody who waits is told. */
   readonly closed: Promise<void>;
   close(): void;
@@ -41,6 +41,8 @@ const BUS = {
 } as const;
 // Of the authentication, whose lines are some forty bytes.
 const LONGEST_LINE = 512;
+// All that systemd says of a unit has some kilobytes, for the largest target a few hundred.
+const LARGEST_TAKEN = 1024 ** 2;
 
 /**
  * A call to the bus itself.
@@ -57,6 +59,9 @@ export function busCall(member: string, ...argument: readonly string[]): MethodC
  * It is our own since what there is on npm reads messages that it trusts (no bound on depth or size), brings an XML parser and an
  * object model along that nobody here asks for, and is young or has not been touched for years. Descriptors are not passed: that a
  * number stays that of one process is what the held pidfd is for.
+ *
+ * Everybody on the bus may send a signal to the agent, of up to 128 MiB and as many as he likes. So nobody's signal is read beyond its
+ * header, and what is larger than any answer is passed over: neither costs much, nor ends the connection.
  *
  * @throws Error when nobody listens, refuses the agent, or does not speak D-Bus; the reason of `signal`
  */
@@ -83,8 +88,10 @@ class Connection implements Bus {
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #followers = new Set<(message: Message) => void>();
+  readonly #followers = new Set<(signal: Header) => void>();
   #received: Buffer = Buffer.alloc(0);
+  /** How many bytes are to come of a message that is passed over. */
+  #passing = 0;
   #begun: (() => void) | undefined;
   readonly #over = Promise.withResolvers<void>();
   #failure: Error | undefined;
@@ -119,7 +126,7 @@ class Connection implements Bus {
     });
   }
 
-  onSignal(run: (message: Message) => void): () => void {
+  onSignal(run: (signal: Header) => void): () => void {
     this.#followers.add(run);
     return () => void this.#followers.delete(run);
   }
@@ -139,7 +146,10 @@ class Connection implements Bus {
     this.#followers.clear();
   }
 
-  #receive(bytes: Buffer): void {
+  #receive(received: Buffer): void {
+    const passed = Math.min(this.#passing, received.length);
+    this.#passing -= passed;
+    const bytes = received.subarray(passed);
     this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
     try {
       if (this.#begun !== undefined) this.#authenticate();
@@ -166,20 +176,25 @@ class Connection implements Bus {
   #takeMessages(): void {
     for (;;) {
       const size = sizeOf(this.#received);
-      if (size === undefined || this.#received.length < size) return;
-      const message = decode(this.#received.subarray(0, size));
-      this.#received = this.#received.subarray(size);
-      this.#take(message);
+      if (size === undefined) return;
+      const here = Math.min(size, this.#received.length);
+      if (size > LARGEST_TAKEN) this.#passing = size - here;
+      else if (here < size) return;
+      else this.#take(this.#received.subarray(0, size));
+      this.#received = this.#received.subarray(here);
     }
   }
 
-  #take(message: Message): void {
-    const { body, error, kind, replyTo } = message;
-    if (kind === 'signal') for (const follower of this.#followers) follower(message);
+  #take(bytes: Buffer): void {
+    const header = decodeHeader(bytes);
+    const { error, kind, replyTo } = header;
+    if (kind === 'signal') for (const follower of this.#followers) follower(header);
     // A call that comes here gets no answer: nobody has a reason to call the agent, and the bus tells who waits.
     const waiting = replyTo === undefined ? undefined : this.#waiting.get(replyTo);
-    if (kind === 'return') waiting?.resolve(body);
-    if (kind === 'error') waiting?.reject(new BusError(error, typeof body[0] === 'string' ? body[0] : ''));
+    if (waiting === undefined || (kind !== 'return' && kind !== 'error')) return;
+    const { body } = decode(bytes);
+    if (kind === 'return') waiting.resolve(body);
+    else waiting.reject(new BusError(error, typeof body[0] === 'string' ? body[0] : ''));
   }
 }
 

@@ -11,8 +11,8 @@ export interface MethodCall {
   readonly arguments: readonly (string | number)[];
 }
 
-/** A message that came. What was left out is empty; a message of a kind that nobody knows is `unknown`. */
-export interface Message {
+/** What a message is, before anybody looks into it. What was left out is empty; a message of a kind that nobody knows is `unknown`. */
+export interface Header {
   readonly kind: 'call' | 'return' | 'error' | 'signal' | 'unknown';
   readonly serial: number;
   /** Which call it answers. */
@@ -21,6 +21,12 @@ export interface Message {
   readonly interface: string;
   readonly member: string;
   readonly error: string;
+  /** Who has sent it, as the bus says and nobody else can: `:1.7`, or the name of the bus itself. */
+  readonly sender: string;
+}
+
+/** A message that came, as a whole. */
+export interface Message extends Header {
   readonly body: readonly Value[];
 }
 
@@ -37,9 +43,10 @@ const MEMBER = 3;
 const ERROR_NAME = 4;
 const REPLY_SERIAL = 5;
 const DESTINATION = 6;
+const SENDER = 7;
 const SIGNATURE = 8;
-// The bus takes 128 MiB; all that systemd says of a unit has some kilobytes, for the largest target a few hundred.
-const LARGEST = 4 * 1024 ** 2;
+// No bus takes more.
+const LARGEST = 128 * 1024 ** 2;
 
 /** The bytes of a call, in the order of bytes that all machines agree on by now. */
 export function encodeCall(call: MethodCall, serial: number): Buffer {
@@ -77,11 +84,28 @@ export function sizeOf(bytes: Buffer): number | undefined {
 }
 
 /**
+ * Reads what stands in front of one whole message.
+ *
+ * @throws MalformedMessage
+ */
+export function decodeHeader(bytes: Buffer): Header {
+  return opened(bytes).header;
+}
+
+/**
  * Reads one whole message.
  *
  * @throws MalformedMessage
  */
 export function decode(bytes: Buffer): Message {
+  const { header, reader, signature } = opened(bytes);
+  const body = reader.values(typesOf(signature));
+  if (reader.at !== bytes.length) throw new MalformedMessage('a message is longer than what is in it');
+  return { ...header, body };
+}
+
+/** A header, and a reader at the body. */
+function opened(bytes: Buffer): { readonly header: Header; readonly reader: Reader; readonly signature: string } {
   const little = isLittle(bytes);
   if (bytes[3] !== VERSION) throw new MalformedMessage('a message is of another version');
   const reader = new Reader(bytes, little, 8);
@@ -93,10 +117,8 @@ export function decode(bytes: Buffer): Message {
     if (typeof value !== 'string') throw new MalformedMessage('a field of a header is no text');
     return value;
   };
-  const body = reader.values(typesOf(text(SIGNATURE)));
-  if (reader.at !== bytes.length) throw new MalformedMessage('a message is longer than what is in it');
   const replyTo = fields.get(REPLY_SERIAL);
-  return {
+  const header: Header = {
     kind: KINDS[bytes[1] ?? 0] ?? 'unknown',
     serial: Number(serial),
     replyTo: typeof replyTo === 'number' ? replyTo : undefined,
@@ -104,8 +126,9 @@ export function decode(bytes: Buffer): Message {
     interface: text(INTERFACE),
     member: text(MEMBER),
     error: text(ERROR_NAME),
-    body,
+    sender: text(SENDER),
   };
+  return { header, reader, signature: text(SIGNATURE) };
 }
 
 // From the serial on: the serial, and the array of fields.

@@ -7,6 +7,7 @@ import type { ContextEnd } from '../../../agent/attest/context.ts';
 import { Contexts } from '../../../agent/attest/contexts.ts';
 import { AttestationRunner } from '../../../agent/attest/runner.ts';
 import { SystemdAttestor } from '../../../agent/attest/systemd.ts';
+import { SystemdManager } from '../../../agent/attest/systemd-manager.ts';
 import { SystemClock } from '../../../agent/kernel/clock.ts';
 import { livingInstance } from '../../support/instance.ts';
 import { failed, SystemdOnBus } from '../../support/message-bus.ts';
@@ -173,6 +174,24 @@ describe('a systemd that cannot be asked', () => {
   });
 });
 
+it('is followed again where the answer to the last attempt was lost: systemd takes nobody twice', async () => {
+  const manager = new SystemdManager(bus.path, clock);
+  const giveUp = new AbortController();
+  bus.mute.add('Subscribe');
+  const first = manager.follow(() => undefined, giveUp.signal);
+  await vi.waitFor(() => expect(bus.followed).toBe(true));
+  giveUp.abort(new Error('no answer within 5000 ms'));
+  await expect(first).rejects.toThrow('no answer within 5000 ms');
+  bus.mute.clear();
+  const changed: string[] = [];
+  const following = await manager.follow((unit) => changed.push(unit), new AbortController().signal);
+  bus.tell('payments.service');
+  await vi.waitFor(() => expect(changed).toEqual(['payments.service']));
+  following.stop();
+  await vi.waitFor(() => expect(bus.followed).toBe(false));
+  await manager.close();
+});
+
 describe('the end of a unit', () => {
   const ends: ContextEnd[] = [];
 
@@ -214,6 +233,27 @@ describe('the end of a unit', () => {
     bus.tell('payments.service');
     await vi.waitFor(() => expect(bus.calls.length).toBeGreaterThan(before));
     expect(ends).toEqual([]);
+  });
+
+  it('is not so much as asked about because of a stranger’s signal', async () => {
+    await entered();
+    const before = bus.calls.length;
+    for (let count = 0; count < 100; count += 1) bus.tell('payments.service', ':1.66');
+    bus.change('payments.service', { state: 'failed' });
+    await vi.waitFor(() => expect(ends).toEqual(['unit-ended']));
+    expect(bus.calls.slice(before).filter((call) => call === 'GetAll')).toHaveLength(1);
+  });
+
+  it('is told by the systemd that has come in the place of the one before', async () => {
+    await entered();
+    const before = bus.calls.length;
+    bus.tellOwner();
+    await vi.waitFor(() => expect(attestor.shortcomings().join()).toContain('systemd came to it anew'));
+    expect(ends).toEqual([]);
+    await vi.waitFor(() => expect(attestor.shortcomings()).toEqual([]), { timeout: 5000 });
+    expect(bus.calls.slice(before)).toContain('GetNameOwner');
+    bus.change('payments.service', { state: 'inactive' });
+    await vi.waitFor(() => expect(ends).toEqual(['unit-ended']));
   });
 
   it('is found out after a loss of the connection, which by itself ends nothing', async () => {

@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Bus, busCall, connectBus } from '../../../../agent/attest/dbus/bus.ts';
-import type { Message } from '../../../../agent/attest/dbus/message.ts';
+import type { Header } from '../../../../agent/attest/dbus/message.ts';
+import { connectStranger } from '../../../support/bus-stranger.ts';
 
 const DAEMON = '/usr/bin/dbus-daemon';
 const { signal } = new AbortController();
@@ -53,15 +54,42 @@ describe.skipIf(!existsSync(DAEMON))(`a bus as ${DAEMON} has it`, () => {
   });
 
   it('tells what was asked for by a match', async () => {
-    const told = Promise.withResolvers<Message>();
+    const told = Promise.withResolvers<Header>();
     bus.onSignal((message) => {
       if (message.member === 'NameOwnerChanged') told.resolve(message);
     });
     await bus.call(busCall('AddMatch', "type='signal',member='NameOwnerChanged'"), signal);
     const other = await connectBus(join(directory, 'bus'), signal);
-    expect((await told.promise).body[0]).toMatch(/^:/);
+    expect(await told.promise).toMatchObject({ kind: 'signal', sender: 'org.freedesktop.DBus' });
     other.close();
     await other.closed;
+  });
+
+  it('says of each signal whose it is, which a stranger cannot choose', async () => {
+    const other = await connectBus(join(directory, 'bus'), signal);
+    const told: Header[] = [];
+    other.onSignal((header) => told.push(header));
+    const stranger = await connectStranger(join(directory, 'bus'));
+    stranger.signal(await newest(bus, stranger.name), { claims: 'org.freedesktop.DBus' });
+    await vi.waitFor(() => expect(told.filter(({ member }) => member === 'PropertiesChanged')).toHaveLength(1));
+    expect(told.at(-1)).toMatchObject({ sender: stranger.name });
+    other.close();
+    await stranger.close();
+  });
+
+  it('goes on while a stranger sends signals that are larger than anything that is asked for', async () => {
+    const other = await connectBus(join(directory, 'bus'), signal);
+    const told: Header[] = [];
+    other.onSignal((header) => told.push(header));
+    const stranger = await connectStranger(join(directory, 'bus'));
+    const name = await newest(bus, stranger.name);
+    for (const megabytes of [5, 1, 0, 12]) stranger.signal(name, { size: megabytes * 1024 ** 2 });
+    stranger.signal(name, { size: 1 });
+    await vi.waitFor(() => expect(told.filter(({ sender }) => sender === stranger.name)).toHaveLength(2));
+    const [id] = await other.call(busCall('GetNameOwner', 'org.freedesktop.DBus'), signal);
+    expect(id).toBe('org.freedesktop.DBus');
+    other.close();
+    await stranger.close();
   });
 
   it('ends for who waits when it is stopped', async () => {
@@ -71,6 +99,19 @@ describe.skipIf(!existsSync(DAEMON))(`a bus as ${DAEMON} has it`, () => {
     await expect(other.call(busCall('GetId'), signal)).rejects.toThrow('is closed');
   });
 });
+
+/** The name of whoever came to the bus last, but for one. */
+async function newest(bus: Bus, but: string): Promise<string> {
+  const [names] = await bus.call(busCall('ListNames'), signal);
+  const all = Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
+  const unique = all.filter((name) => name.startsWith(':') && name !== but);
+  return unique.toSorted((a, b) => numberOf(a) - numberOf(b)).at(-1) ?? '';
+}
+
+/** Names are given in turn: `:1.7` before `:1.8`. */
+function numberOf(name: string): number {
+  return Number(name.split('.').at(-1));
+}
 
 it('says that nobody listens', async () => {
   await expect(connectBus(join(tmpdir(), 'no-such-bus'), signal)).rejects.toMatchObject({ code: 'ENOENT' });

@@ -29,6 +29,7 @@ describe('messages of D-Bus', () => {
       interface: CALL.interface,
       member: CALL.member,
       error: '',
+      sender: '',
       body: [4242],
     });
   });
