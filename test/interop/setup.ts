@@ -8,6 +8,7 @@ import type { Example, Language } from './examples.ts';
 import { goExample, javaExample, nodeExample, pythonExample, rustExample } from './examples.ts';
 import {
   curlProgram,
+  dockerPrograms,
   envoyProxy,
   goClient,
   javaClient,
@@ -20,7 +21,9 @@ import {
 declare module 'vitest' {
   interface ProvidedContext {
     /** By what the programs are of. */
-    equipment: Readonly<Record<'curl' | 'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>>;
+    equipment: Readonly<
+      Record<'curl' | 'docker' | 'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>
+    >;
     /** The programs of `deploy/examples/`. */
     examples: Readonly<Record<Language, Example>>;
   }
@@ -32,8 +35,9 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);
-  const [curl, envoy, go, java, nginx, openssl, python, rust] = await Promise.all([
+  const [curl, docker, envoy, go, java, nginx, openssl, python, rust] = await Promise.all([
     curlProgram(),
+    dockerPrograms(),
     envoyProxy(directory),
     goClient(directory),
     javaClient(directory),
@@ -42,7 +46,7 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
     pythonClient(),
     rustClient(),
   ]);
-  const equipment = { curl, envoy, go, java, nginx, openssl, python, rust };
+  const equipment = { curl, docker, envoy, go, java, nginx, openssl, python, rust };
   for (const [name, of] of Object.entries(equipment)) {
     if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
   }

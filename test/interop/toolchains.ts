@@ -11,10 +11,11 @@ const here = import.meta.dirname;
 // The first time, with everything that the Rust client is made of, on a machine that does other things as well.
 const BUILD_MS = 600_000;
 
-/** Builds the go-spiffe client into a directory. */
+/** Builds the go-spiffe client into a directory, linked statically: it runs in containers that have no libraries. */
 export function goClient(directory: string): Promise<Equipment> {
   const program = join(directory, 'go-client');
-  return built(['go'], [program], () => tool('go', ['build', '-o', program, '.'], join(here, 'go')));
+  const args = ['build', '-tags', 'netgo,osusergo', '-o', program, '.'];
+  return built(['go'], [program], () => tool('go', args, join(here, 'go')));
 }
 
 export function pythonClient(): Promise<Equipment> {
@@ -92,6 +93,12 @@ export function curlProgram(): Promise<Equipment> {
 
 export function opensslProgram(): Promise<Equipment> {
   return built(['openssl'], ['openssl'], () => tool('openssl', ['version'], here));
+}
+
+/** What a Docker Engine of a test's own and its images are made of. */
+export function dockerPrograms(): Promise<Equipment> {
+  const programs = ['busybox', 'containerd', 'docker', 'dockerd', 'runc', 'unshare'];
+  return built(programs, ['dockerd'], () => tool('dockerd', ['--version'], here));
 }
 
 export function nginxProgram(): Promise<Equipment> {
