@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bundle } from './bundle.ts';
-import { nativeOf } from './native.ts';
+import { installedNative } from './native.ts';
 import { originOf } from './origin.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -16,5 +16,5 @@ const { values } = parseArgs({ options: { to: { type: 'string', default: join(RO
 const { code } = await bundle(ROOT, originOf(ROOT));
 mkdirSync(values.to, { recursive: true });
 writeFileSync(join(values.to, 'mayfly.mjs'), code);
-copyFileSync(nativeOf(join(ROOT, 'node_modules'), process.arch), join(values.to, 'koffi.node'));
+copyFileSync(installedNative(ROOT), join(values.to, 'koffi.node'));
 console.log(join(values.to, 'mayfly.mjs'));

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { clientCommands } from '../../agent/cli/commands.ts';
 import { ServerReflection } from '../../agent/gen/reflection_v1_pb.js';
 import { bundle } from '../../deploy/release/bundle.ts';
-import { nativeOf } from '../../deploy/release/native.ts';
+import { installedNative } from '../../deploy/release/native.ts';
 import { Daemon, type Ended, endOf, leasesGone, plainEnvironment } from '../support/daemon.ts';
 import { GrpcCaller } from '../support/grpc-caller.ts';
 import { Home } from '../support/home.ts';
@@ -25,7 +25,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'mayfly-bundle-'));
   const { code } = await bundle(ROOT, ORIGIN);
   writeFileSync(join(folder, 'mayfly.mjs'), code);
-  copyFileSync(nativeOf(join(ROOT, 'node_modules'), process.arch), join(folder, 'koffi.node'));
+  copyFileSync(installedNative(ROOT), join(folder, 'koffi.node'));
   program = [process.execPath, '--max-semi-space-size=2', join(folder, 'mayfly.mjs')];
 });
 
