@@ -4,6 +4,7 @@ import { type Attestor, type Found, NOTHING } from './attestor.ts';
 import type { ContainerPlace } from './container-path.ts';
 import type { Contexts } from './contexts.ts';
 import type { PodSource } from './k8s/kubelet.ts';
+import { MOST_ITEM_BYTES } from './k8s/pod-items.ts';
 import { PodList } from './k8s/pod-list.ts';
 import { PodLookup } from './k8s/pod-lookup.ts';
 import { PodWatch } from './k8s/pod-watch.ts';
@@ -34,6 +35,7 @@ const UNVERIFIED =
   "attestors.k8s.skip_kubelet_verification is true: whoever answers at the kubelet's address says what pods are, and gets the agent's token";
 const SENTENCES = {
   list: 'The list of pods could not be had, and what it was before is used on: processes in pods that are newer get no identity',
+  tooLarge: `A pod with more than ${MOST_ITEM_BYTES} bytes in the kubelet's list was passed over, and its processes get no identity; look for one whose fields are filled up`,
 } as const;
 
 /**
@@ -56,6 +58,7 @@ export class K8sAttestor implements Attestor {
     this.#list = new PodList(source, clock, {
       answered: (pods) => this.#watch.compare(pods),
       failed: (message) => this.#shortcomings.note('list', message),
+      passedOver: (count) => this.#shortcomings.note('tooLarge', `${count} of them`),
     });
     this.#lookup = new PodLookup(this.#list, {
       clock,

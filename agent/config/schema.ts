@@ -195,7 +195,8 @@ const k8s = mapping({
   ),
   private_key_path: key(noPath, '', 'restart', 'Its key, which may be in the same file.'),
   poll_interval: key(
-    ttl('500ms', '1h'),
+    // The kubelet gives up a connection after 90 seconds without a question, and another might be another kubelet's.
+    ttl('500ms', '1m'),
     '2s',
     'restart',
     'How often the list of pods is asked for while processes in pods hold an identity, so that they lose it with their pod. Less often where a list takes long to read, or the kubelet does not answer.',

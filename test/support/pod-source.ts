@@ -1,4 +1,5 @@
-import type { AnswerSink, PodSource } from '../../agent/attest/k8s/kubelet.ts';
+import type { AnswerSink } from '../../agent/attest/http-answer.ts';
+import type { PodSource } from '../../agent/attest/k8s/kubelet.ts';
 import { podJson, podListJson, type TestPod } from './pods.ts';
 
 /** A list of pods without a kubelet, for what time has to do with it. */

@@ -2,7 +2,31 @@ import { readFile } from 'node:fs/promises';
 import { Agent as HttpAgent } from 'node:http';
 import { type AgentOptions, Agent as HttpsAgent } from 'node:https';
 import { messageOf } from '../../kernel/errors.ts';
-import type { KubeletOptions, KubeletPlace } from './kubelet-options.ts';
+
+/** Where somebody is asked. */
+export interface Address {
+  readonly secure: boolean;
+  readonly host: string;
+  readonly port: number;
+  /** Whether his certificate has to bear `host`. */
+  readonly named: boolean;
+}
+
+/** A file in PEM, or with a token. */
+export interface CredentialFile {
+  /** What the operator knows it by: `attestors.k8s.token_path`. */
+  readonly name: string;
+  readonly path: string;
+}
+
+/** What one side shows the other; over TLS only. */
+export interface CredentialFiles {
+  /** Who signs the other side's certificate, or that certificate itself; `undefined`: nobody looks at it. */
+  readonly ca: CredentialFile | undefined;
+  readonly proof:
+    | { readonly kind: 'token'; readonly token: CredentialFile }
+    | { readonly kind: 'certificate'; readonly certificate: CredentialFile; readonly key: CredentialFile };
+}
 
 /** What a request is made with. */
 export interface Connections {
@@ -11,30 +35,32 @@ export interface Connections {
   readonly authorization: string | undefined;
 }
 
+const KEPT = { keepAlive: true, maxSockets: 1 } as const;
+
 /**
  * The files that a request needs, read again for each: a service account's token is another one every hour, certificates too. The
  * connection is kept while what it was made with is the same.
  */
-export class KubeletCredentials {
-  readonly #place: KubeletPlace;
-  readonly #options: KubeletOptions;
+export class Credentials {
+  readonly #address: Address;
+  readonly #files: CredentialFiles;
   #made: { readonly of: string; readonly agent: HttpAgent } | undefined;
 
-  constructor(place: KubeletPlace, options: KubeletOptions) {
-    this.#place = place;
-    this.#options = options;
+  constructor(address: Address, files: CredentialFiles) {
+    this.#address = address;
+    this.#files = files;
   }
 
-  /** @throws Error that names the key and the file which cannot be read */
+  /** @throws Error that names the file which cannot be read */
   async current(): Promise<Connections> {
-    if (!this.#place.secure) return { agent: this.#agentOf('', () => new HttpAgent(KEPT)), authorization: undefined };
-    const { certificatePath, kubeletCaPath, privateKeyPath, skipKubeletVerification, tokenPath } = this.#options;
-    const withCertificate = certificatePath !== '';
+    const { named, secure } = this.#address;
+    if (!secure) return { agent: this.#agentOf('', () => new HttpAgent(KEPT)), authorization: undefined };
+    const { ca: caFile, proof } = this.#files;
     const [ca, cert, key, token] = await Promise.all([
-      skipKubeletVerification ? undefined : read('kubelet_ca_path', kubeletCaPath),
-      withCertificate ? read('certificate_path', certificatePath) : undefined,
-      withCertificate ? read('private_key_path', privateKeyPath) : undefined,
-      withCertificate ? undefined : read('token_path', tokenPath),
+      caFile && read(caFile),
+      proof.kind === 'certificate' ? read(proof.certificate) : undefined,
+      proof.kind === 'certificate' ? read(proof.key) : undefined,
+      proof.kind === 'token' ? read(proof.token) : undefined,
     ]);
     const options: AgentOptions = {
       ...KEPT,
@@ -43,8 +69,8 @@ export class KubeletCredentials {
       ...(key !== undefined && { key }),
       // The file may hold the certificate itself: a kubelet's own is signed by nobody that others know.
       allowPartialTrustChain: true,
-      rejectUnauthorized: !skipKubeletVerification,
-      ...(!this.#place.named && { checkServerIdentity: () => undefined }),
+      rejectUnauthorized: caFile !== undefined,
+      ...(!named && { checkServerIdentity: () => undefined }),
     };
     const agent = this.#agentOf([ca, cert, key].join('\n'), () => new HttpsAgent(options));
     return { agent, authorization: token === undefined ? undefined : `Bearer ${token.trim()}` };
@@ -64,12 +90,10 @@ export class KubeletCredentials {
   }
 }
 
-const KEPT = { keepAlive: true, maxSockets: 1 } as const;
-
-async function read(key: string, path: string): Promise<string> {
+async function read({ name, path }: CredentialFile): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new Error(`attestors.k8s.${key} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${name} cannot be read: ${messageOf(error)}`, { cause: error });
   }
 }

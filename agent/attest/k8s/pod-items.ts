@@ -6,8 +6,11 @@ const CLOSE_OBJECT = 0x7d;
 const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
 
-/** etcd takes no object above 1.5 MiB; a status makes it a little more. */
-const MOST_ITEM_BYTES = 4 * 1024 ** 2;
+/**
+ * etcd takes no object above 1.5 MiB. In JSON it may have several times as many, if somebody fills it with what has to be escaped: such a
+ * one is passed over, as all others would be the worse for it.
+ */
+export const MOST_ITEM_BYTES = 4 * 1024 ** 2;
 // What stands around the items is a hundred bytes, and each leaves two.
 const MOST_FRAME_BYTES = 64 * 1024;
 
@@ -17,9 +20,10 @@ const MOST_FRAME_BYTES = 64 * 1024;
  * is cut short, or no list, is told then, if not before.
  */
 export class PodItems {
-  readonly #take: (item: Buffer) => void;
+  readonly #take: (item: readonly Buffer[]) => void;
   #frame = '';
   #items = 0;
+  #passedOver = 0;
   /** The parts of an item that has begun in an earlier chunk. */
   #begun: Buffer[] = [];
   #begunBytes = 0;
@@ -29,9 +33,14 @@ export class PodItems {
   #inText = false;
   #escaped = false;
 
-  /** @param take gets each item, in order; the bytes are its own */
-  constructor(take: (item: Buffer) => void) {
+  /** @param take gets each item in order, in the parts that it came in */
+  constructor(take: (item: readonly Buffer[]) => void) {
     this.#take = take;
+  }
+
+  /** How many items had more than {@link MOST_ITEM_BYTES}, and nobody got. */
+  get passedOver(): number {
+    return this.#passedOver;
   }
 
   /** @throws Error when this cannot become a list of pods */
@@ -91,18 +100,20 @@ export class PodItems {
   }
 
   #addItem(part: Buffer): void {
-    this.#begun.push(part);
     this.#begunBytes += part.length;
-    if (this.#begunBytes > MOST_ITEM_BYTES) throw new Error(`a pod in it has more than ${MOST_ITEM_BYTES} bytes`);
+    if (this.#begunBytes > MOST_ITEM_BYTES) this.#begun = [];
+    else this.#begun.push(part);
   }
 
   #finishItem(): void {
-    const item = Buffer.concat(this.#begun);
+    const item = this.#begun;
+    const isTooLarge = this.#begunBytes > MOST_ITEM_BYTES;
     this.#begun = [];
     this.#begunBytes = 0;
     this.#items += 1;
     this.#frame += '0';
-    this.#take(item);
+    if (isTooLarge) this.#passedOver += 1;
+    else this.#take(item);
   }
 }
 

@@ -1,8 +1,9 @@
-import { hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Clock } from '../../kernel/clock.ts';
 import { messageOf } from '../../kernel/errors.ts';
 import { sleep } from '../../kernel/sleep.ts';
-import type { AnswerSink, PodSource } from './kubelet.ts';
+import type { AnswerSink } from '../http-answer.ts';
+import type { PodSource } from './kubelet.ts';
 import { type Pod, parsePod } from './pod.ts';
 import { PodItems } from './pod-items.ts';
 import { Pods } from './pods.ts';
@@ -18,6 +19,8 @@ export interface ListEvents {
   answered(pods: Pods): void;
   /** Gets why a list could not be had. */
   failed(message: string): void;
+  /** Some pods were too large to be read, and are not on the list. */
+  passedOver(count: number): void;
 }
 
 /**
@@ -116,6 +119,7 @@ export class PodList {
     this.#costMs = reading.spentMs;
     this.#latest = latest;
     this.#latestAskedAt = askedAt;
+    if (reading.passedOver > 0) this.#on.passedOver(reading.passedOver);
     this.#on.answered(latest);
     return latest;
   }
@@ -135,6 +139,10 @@ class Reading implements AnswerSink {
     this.#clock = clock;
   }
 
+  get passedOver(): number {
+    return this.#items.passedOver;
+  }
+
   push(chunk: Buffer): void {
     this.#timed(() => this.#items.push(chunk));
   }
@@ -143,9 +151,12 @@ class Reading implements AnswerSink {
     this.#timed(() => this.#items.end());
   }
 
-  #add(item: Buffer): void {
-    const digest = hash('sha256', item, 'base64');
-    this.pods.set(digest, this.#known.get(digest) ?? parsePod(item.toString('utf8')));
+  /** Its parts are put together only to be read: mostly it is as it was. */
+  #add(item: readonly Buffer[]): void {
+    const hash = createHash('sha256');
+    for (const part of item) hash.update(part);
+    const digest = hash.digest('base64');
+    this.pods.set(digest, this.#known.get(digest) ?? parsePod(Buffer.concat(item).toString('utf8')));
   }
 
   #timed(run: () => void): void {

@@ -57,6 +57,8 @@ export class PodWatch {
     if (this.#polling !== undefined || !this.#isNeeded()) return;
     this.#polling = this.#poll().finally(() => {
       this.#polling = undefined;
+      // Somebody may have come while the last turn was just ending.
+      this.#begin();
     });
   }
 

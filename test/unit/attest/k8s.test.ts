@@ -127,6 +127,23 @@ describe('a process in a pod', () => {
     expect(world.source.requests).toBe(1);
   });
 
+  it('may be in an init container before any other of its pod is there, and is in none of theirs', async () => {
+    const waiting = { name: 'pay', image: 'registry.example.org/pay:1.0' };
+    const world = new World({ uid: PAY, init: [running('prepare')], containers: [waiting] });
+    const { selectors } = await world.attest(world.process(PAY, 'prepare'));
+    expect(selectors).toContain('k8s:container-name:prepare');
+    expect(selectors).toContain('k8s:pod-image:registry.example.org/pay:1.0');
+    expect(selectors).not.toContain('k8s:container-name:pay');
+    const ends = await world.enter(PAY, 'prepare');
+    world.source.list({
+      uid: PAY,
+      init: [{ ...running('prepare'), state: 'terminated' }],
+      containers: [running('pay')],
+    });
+    await world.clock.elapse(POLL_MS);
+    expect(ends).toEqual(['container-ended']);
+  });
+
   it('may be in a static pod, which is named by the hash of its file', async () => {
     const world = new World({ uid: STATIC, source: 'file', serviceAccount: '', containers: [running('etcd')] });
     const { context, selectors } = await world.attest(world.process(STATIC, 'etcd'));
@@ -228,6 +245,23 @@ describe('the list of pods', () => {
     expect(world.clock.alarms).toBe(0);
   });
 
+  it('is asked for again also when somebody comes just as the last one has gone', async () => {
+    // In whichever of the steps in which a turn of the watch ends.
+    for (let steps = 0; steps < 12; steps += 1) {
+      const world = new World(pay);
+      const { context } = await world.attest(world.process(PAY, 'pay'));
+      world.contexts.enter(context, () => undefined)();
+      world.clock.after(POLL_MS, () => {
+        let later = Promise.resolve();
+        for (let step = 0; step < steps; step += 1) later = later.then(() => undefined);
+        void later.then(() => world.contexts.enter(context, () => undefined));
+      });
+      world.clock.advance(POLL_MS);
+      await world.clock.elapse(3 * POLL_MS);
+      expect(world.source.requests, `${steps} steps`).toBeGreaterThan(1);
+    }
+  });
+
   it('is asked for ever less often while the kubelet does not answer', async () => {
     const world = new World(pay);
     await world.enter(PAY, 'pay');
@@ -236,6 +270,17 @@ describe('the list of pods', () => {
     // 2, 4, 8, 16, then every 30 seconds.
     expect(world.source.requests).toBeLessThan(26);
     expect(world.source.requests).toBeGreaterThan(20);
+  });
+
+  it('has all but a pod whose manifest is filled up, which harms nobody else', async () => {
+    const world = new World(pay, { uid: NEXT, name: 'next', containers: [running('next')], variables: 60_000 });
+    expect((await world.attest(world.process(PAY, 'pay'))).context.pod?.uid).toBe(PAY);
+    const refused = expect(world.attest(world.process(NEXT, 'next'))).rejects.toThrow('has not listed container');
+    await world.clock.elapse(4000);
+    await refused;
+    expect(world.attestor.shortcomings()).toEqual([
+      expect.stringMatching(/^A pod with more than 4194304 bytes in the kubelet's list was passed over/) as string,
+    ]);
   });
 
   it('is the attestor’s to close', async () => {
