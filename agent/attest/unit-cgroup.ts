@@ -14,9 +14,18 @@ const UNIT = /^[A-Za-z0-9:_.\\@-]+\.(service|scope|slice|socket|mount|swap)$/;
  * @param text of a `/proc/<pid>/cgroup`
  */
 export function unitCgroupIn(text: string): UnitCgroup | undefined {
-  const path = /^\d+:name=systemd:(.*)$/m.exec(text)?.[1] ?? /^0::(.*)$/m.exec(text)?.[1] ?? '';
+  const path = pathIn(text, /^\d+:name=systemd:(.*)$/s) ?? pathIn(text, /^0::(.*)$/s) ?? '';
   const names = path.split('/').filter((name) => name !== '');
   return names.some(isUnit) ? { names: names.map(unescaped) } : undefined;
+}
+
+/** Lines end with a newline and nothing else: a carriage return may stand in a name, and what follows it is somebody's invention. */
+function pathIn(text: string, line: RegExp): string | undefined {
+  for (const each of text.split('\n')) {
+    const path = line.exec(each)?.[1];
+    if (path !== undefined) return path;
+  }
+  return undefined;
 }
 
 /** Whether systemd means this process when it names that unit: the process is in the cgroup of that name, or below it. */

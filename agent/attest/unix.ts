@@ -3,6 +3,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { messageOf, systemCodeOf } from '../kernel/errors.ts';
 import { type Selector, selector } from '../kernel/selector.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
+import { statusField } from '../peer/system/proc.ts';
 import type { Attestor, Found } from './attestor.ts';
 import { NO_CONTEXT } from './context.ts';
 import { type Executable, isSameFile, openExecutable, statusAtPath, statusOf } from './executable.ts';
@@ -86,7 +87,7 @@ export class UnixAttestor implements Attestor {
   #supplementaryGroups(instance: ProcessInstance): readonly number[] {
     try {
       const status = readFileSync(`/proc/${instance.pid}/status`, 'latin1');
-      const groups = /^Groups:[\t ]*([0-9 ]*)$/m.exec(status)?.[1] ?? '';
+      const groups = statusField(status, 'Groups') ?? '';
       return groups.split(' ').filter(Boolean).map(Number);
     } catch (error) {
       this.#unreadable('status', instance, error);

@@ -1,4 +1,4 @@
-import { readText } from './system/proc.ts';
+import { readText, statusField } from './system/proc.ts';
 
 /** Something that the agent may not do, and what of its work is left undone. */
 export interface MissingPrivilege {
@@ -41,7 +41,7 @@ const NEEDED: readonly Privilege[] = [
  * @param status the text of its `/proc/self/status`
  */
 export function missingPrivileges(status: string = readText('/proc/self/status') ?? ''): readonly MissingPrivilege[] {
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const effective = BigInt(`0x${statusField(status, 'CapEff') ?? '0'}`);
   return NEEDED.filter(({ bits }) => !bits.some((bit) => ((effective >> bit) & 1n) === 1n)).map(
     ({ name, without }) => ({
       name,

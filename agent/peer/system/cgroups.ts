@@ -28,11 +28,14 @@ export function hasOldHierarchies(): boolean {
 
 let old: boolean | undefined;
 
-/** The paths by controllers: none for the unified hierarchy, which so has an empty name. */
+/**
+ * The paths by controllers: none for the unified hierarchy, which so has an empty name. Only newlines are kept out of the names in a
+ * path, which may be a user's own.
+ */
 function pathsIn(text: string): Map<string, string> {
   return new Map(
     text.split('\n').flatMap((line) => {
-      const [, controllers, path] = /^\d+:([^:]*):(.+)$/.exec(line) ?? [];
+      const [, controllers, path] = /^\d+:([^:]*):(.+)$/s.exec(line) ?? [];
       return controllers === undefined || path === undefined ? [] : [[controllers, path]];
     }),
   );

@@ -59,6 +59,17 @@ export function readStat(pid: number): string | undefined {
   return readText(`/proc/${pid}/stat`);
 }
 
+/**
+ * A field in the text of a `/proc/<pid>/status`: `Groups`. A line ends with a newline and with nothing else. The process chooses its
+ * name in the first one, and the kernel keeps only newlines out of that: what passes for an end of a line elsewhere may stand in it,
+ * with another field behind it that says what the process likes.
+ */
+export function statusField(status: string, name: string): string | undefined {
+  const start = `${name}:`;
+  const line = status.split('\n').find((each) => each.startsWith(start));
+  return line?.slice(start.length).trim();
+}
+
 function fieldsOf(stat: string, numbers: readonly number[]): (string | undefined)[] {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return numbers.map((number) => fields[number - STATE]?.trim());

@@ -35,6 +35,17 @@ describe('where a process is among units', () => {
     expect(unitCgroupIn(text)).toBeUndefined();
   });
 
+  it('takes nothing that stands in a name for a line of its own', () => {
+    const below = '/x\r1:name=systemd:/system.slice/sshd.service';
+    expect(namesIn(`0::${USER}${below}\n`)?.slice(0, 4)).toEqual([
+      'user.slice',
+      'user-1000.slice',
+      'user@1000.service',
+      'x\r1:name=systemd:',
+    ]);
+    expect(namesIn('0::/x\r0::/system.slice/sshd.service\n')?.[0]).toBe('x\r0::');
+  });
+
   it('finds what systemd names only on the way', () => {
     const cgroup = unitCgroupIn('0::/system.slice/payments.service/x\n');
     expect(cgroup === undefined ? [] : [isIn(cgroup, 'payments.service'), isIn(cgroup, 'sshd.service')]).toEqual([

@@ -116,6 +116,22 @@ describe('what is said of a process', () => {
     expect(unix.shortcomings()).toEqual([]);
   });
 
+  it('has no group that it gives itself by its name', async () => {
+    const unix = attestor({ path: false, sha256: false });
+    const honest = await attest(unix, await workload(SHELL, ['-c', READY], OWN));
+    for (const name of [
+      '\rGroups:\t0 27',
+      'x\rGroups: 4 27',
+      'Groups:\t0 27',
+      '\x0bGroups:\t0 27',
+      ')\u2028Groups: 0',
+    ]) {
+      const forger = await workload(program(name), ['-c', READY], OWN);
+      expect(readFileSync(`/proc/${forger.pid}/comm`, 'utf8')).toContain('Gr');
+      expect(await attest(unix, forger)).toEqual(honest);
+    }
+  });
+
   it('has numbers alone where the directory of names fails, and status says so', async () => {
     const unix = attestor({ path: false, sha256: false }, { lookup: () => Promise.reject(new Error('LDAP is down')) });
     const process = await workload(SHELL, ['-c', READY], OWN);
