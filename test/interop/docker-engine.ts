@@ -90,11 +90,18 @@ export class DockerEngine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       if (this.#daemon === undefined) await this.up();
-      const containers = await this.docker(['ps', '--all', '--quiet']);
-      if (containers !== '') await this.docker(['rm', '--force', ...containers.split('\n')]);
+      // It fails over a container that is about to end by itself.
+      const remove = () => this.#removeContainers().catch(() => undefined);
+      await eventually('all containers are gone', remove);
     } finally {
       await this.down();
     }
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async #removeContainers(): Promise<true> {
+    const containers = await this.docker(['ps', '--all', '--quiet']);
+    if (containers !== '') await this.docker(['rm', '--force', ...containers.split('\n')]);
+    return true;
   }
 }
