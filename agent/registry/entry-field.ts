@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { parsed, text } from '../config/field.ts';
+import { parseAudience } from '../kernel/audience.ts';
 import { MayflyError } from '../kernel/errors.ts';
 import { parseSpiffeId, type SpiffeId, spiffeIdProblem } from '../kernel/spiffe-id.ts';
 import { hasBraces, Template } from './template.ts';
@@ -11,6 +12,13 @@ export const entryId = text('an entry id', (id) =>
 
 /** The identity, or a template of it. */
 export const spiffeId = parsed(parseIdOrTemplate, 'a SPIFFE ID such as spiffe://example.org/payments');
+
+/** An audience of tokens, as it is written. */
+export const audience = parsed((text) => {
+  const problem = placeholderFound(text);
+  if (problem !== undefined) throw new MayflyError('INVALID_CONFIG', `${JSON.stringify(text)} ${problem}`);
+  return parseAudience(text);
+}, 'an audience');
 
 const MAX_TEXT_BYTES = 1024;
 

@@ -2,10 +2,9 @@ import * as v from 'valibot';
 import { duration, list, mapping, parsed, trustDomain } from '../config/field.ts';
 import type { Problem } from '../config/problem.ts';
 import type { YamlDocument } from '../config/yaml-document.ts';
-import { parseAudience } from '../kernel/audience.ts';
 import { parseSelector, type Selector } from '../kernel/selector.ts';
 import type { EntryTerms } from './entry.ts';
-import { dnsName, entryId, hint, owner, rfc3339, spiffeId } from './entry-field.ts';
+import { audience, dnsName, entryId, hint, owner, rfc3339, spiffeId } from './entry-field.ts';
 import { brokenRules, type EntryRules, placeholdersOf } from './entry-rules.ts';
 import { prefixOf } from './placeholder.ts';
 import { Renderer } from './renderer.ts';
@@ -25,7 +24,7 @@ const entrySchema = mapping({
   dns_names: v.optional(list(dnsName, 0, 100), []),
   hint: v.optional(hint, ''),
   federates_with: v.optional(list(trustDomain, 0, 100), []),
-  audiences: v.optional(list(parsed(parseAudience, 'an audience'), 1, 1000)),
+  audiences: v.optional(list(audience, 1, 1000)),
   expires_at: v.optional(rfc3339),
 });
 

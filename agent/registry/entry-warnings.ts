@@ -60,6 +60,9 @@ function* doubts(entry: WrittenEntry, { vocabulary, federated, now }: EntrySurro
   for (const selector of entry.selectors) {
     const never = vocabulary.neverSaid(selector);
     if (never !== undefined) yield `no process can match it: ${JSON.stringify(selector)} ${never}`;
+    if (selector.includes('{{')) {
+      yield `${JSON.stringify(selector)} asks for these very braces: only spiffe_id and dns_names may have placeholders`;
+    }
   }
   for (const domain of entry.federatesWith) {
     if (!federated.has(domain)) {

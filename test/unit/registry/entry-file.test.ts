@@ -211,6 +211,12 @@ describe('what an entry probably does not mean', () => {
     ]);
   });
 
+  it('is told of a selector with what looks like a placeholder, which some label may have all the same', () => {
+    expect(entryWarnings([entryOf('a', ['unix:user:{{unix.user}}'])], surroundings)).toEqual([
+      'a.yaml:1: entry a: "unix:user:{{unix.user}}" asks for these very braces: only spiffe_id and dns_names may have placeholders',
+    ]);
+  });
+
   it('is told of an identity that a template gives to more than its entry asks for', () => {
     const template = templateOf('id: users', 'spiffe_id: "spiffe://example.org/{{unix.user}}"');
     const entries = [

@@ -139,6 +139,12 @@ describe('a template is refused when it is loaded', () => {
     expect(() => templateOf(...ENTRY, `dns_names: [ ${name} ]`)).toThrow('t.yaml:4:18: entries[0].dns_names[0]: ');
   });
 
+  it('that has a placeholder in an audience, where it would stay as it is', () => {
+    expect(() => templateOf(...ENTRY, 'audiences: [ db, "{{k8s.ns}}.db" ]')).toThrow(
+      'entries[0].audiences[1]: "{{k8s.ns}}.db" has a placeholder, which only spiffe_id and dns_names may have',
+    );
+  });
+
   it.each(['hint', 'owner'])('that has a placeholder in %s, where it would stay as it is', (key) => {
     expect(() => templateOf(...ENTRY, `${key}: "{{k8s.ns}}"`)).toThrow(
       `entries[0].${key}: "{{k8s.ns}}" has a placeholder, which only spiffe_id and dns_names may have`,
