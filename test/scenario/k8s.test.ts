@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Daemon } from '../support/daemon.ts';
+import { Daemon, mayfly } from '../support/daemon.ts';
 import { entry, Home } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { TestKubelet } from '../support/kubelet.ts';
@@ -58,6 +58,14 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     return client;
   }
 
+  /** What comes of its n-th stream, over a connection of its own: identities, or the status that it ends with. */
+  async function stream(client: WorkloadClient, number: number): Promise<readonly string[]> {
+    client.send(`x509 ${number}`);
+    const isFirst = (said: Said) => (said.event === 'x509' || said.event === 'end') && said.stream === number;
+    const said = await client.said.first(isFirst, `stream ${number}`);
+    return said.event === 'x509' ? said.ids : said.event === 'end' ? [said.code] : [];
+  }
+
   const hasEnded = ({ said }: WorkloadClient): boolean => said.all.some(({ event }) => event === 'end');
 
   test('gets the identity of its pod, and one in no pod none', async () => {
@@ -88,6 +96,55 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     await expect(forger.x509()).rejects.toThrow('UNAVAILABLE workload attestation failed');
     const told = await daemon.logged('serve.refused', 0, ({ reason }) => reason === 'ATTESTATION_FAILED');
     expect(told.msg).toContain(`by its cgroup it is in pod ${uidOf('pay-3')}`);
+  });
+
+  test('that is moved into the container of another pod loses what it had, and is what it is from then on', async () => {
+    kubelet.list(pod('pay-7'), pod('ship-7'));
+    await using watcher = workload('ship-7');
+    await watcher.tell('bundles', 'bundles');
+    await using mover = workload('pay-7');
+    const { serial } = await mover.x509();
+    cgroups.enter(mover.pid, uidOf('ship-7'), containerId('ship-7'));
+    expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    await watcher.said.first(
+      (said) => said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial)),
+      'a list with its certificate',
+    );
+    expect(await stream(mover, 2)).toEqual(['spiffe://example.org/ship']);
+    const ends = (await daemon.leases()).filter(({ pid }) => pid === mover.pid);
+    expect(ends.map(({ spiffeId, pod: lives }) => [spiffeId, lives?.name])).toEqual([
+      ['spiffe://example.org/ship', 'ship-7'],
+    ]);
+  });
+
+  test('that moves on while it is being attested gets nothing of what it was', async () => {
+    kubelet.list(pod('pay-9', { containers: [{ name: 'pay-9' }] }), pod('ship-9'));
+    await using mover = workload('pay-9');
+    const asked = kubelet.requests;
+    const served = stream(mover, 1);
+    await eventually('its container is waited for', () => (kubelet.requests > asked + 1 ? true : undefined));
+    cgroups.enter(mover.pid, uidOf('ship-9'), containerId('ship-9'));
+    kubelet.list(pod('pay-9'), pod('ship-9'));
+    expect(await served).toEqual(['PERMISSION_DENIED']);
+    expect(await stream(mover, 2)).toEqual(['spiffe://example.org/ship']);
+    const { stdout } = await mayfly(['audit', 'trace', String(mover.pid), '--data-dir', home.dataDir]);
+    expect(stdout).toContain('spiffe://example.org/ship');
+    expect(stdout).not.toContain('spiffe://example.org/pay');
+  });
+
+  test('is what its engine’s cgroup says, whatever a cgroup below or beside that is called', async () => {
+    kubelet.list(pod('pay-8'), pod('ship-8'));
+    await using mover = workload('pay-8');
+    await mover.x509();
+    const forged = `cri-containerd-${containerId('ship-8')}.scope`;
+    cgroups.enterPath(mover.pid, `${cgroups.pathOf(uidOf('pay-8'), containerId('pay-8'))}/${forged}`);
+    expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    expect(await stream(mover, 2)).toEqual(['spiffe://example.org/pay']);
+    cgroups.enterPath(mover.pid, `/${forged}`);
+    expect(await stream(mover, 3)).toEqual(['PERMISSION_DENIED']);
+    cgroups.enterPath(mover.pid, `/mine/kubepods/burstable/pod${uidOf('ship-8')}/${containerId('ship-8')}`);
+    expect(await stream(mover, 4)).toEqual(['UNAVAILABLE']);
+    expect((await daemon.leases()).filter(({ pid }) => pid === mover.pid)).toEqual([]);
   });
 
   test('loses its identity with its pod, though it lives on, and what it had is revoked', async () => {

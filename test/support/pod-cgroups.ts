@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { eventually } from './json-lines.ts';
 
 // One of the places of a kubelet, and not the one that it takes unless told: where a real one runs beside the tests, it clears that up.
@@ -26,21 +26,30 @@ export class PodCgroups implements AsyncDisposable {
 
   /** Puts a process into a container of a pod. */
   enter(pid: number, podUid: string, containerId: string): void {
-    const pod = join(this.#root, 'kubelet/kubepods/burstable', `pod${podUid}`);
-    const container = join(pod, containerId);
-    for (const directory of [...PARENTS.map((each) => join(this.#root, each)), pod, container]) {
-      mkdirSync(directory, { recursive: true });
+    this.enterPath(pid, this.pathOf(podUid, containerId));
+  }
+
+  /** Where the container of a pod is, as a process' `cgroup` has it. */
+  pathOf(podUid: string, containerId: string): string {
+    return `/${PARENTS.at(-1)}/pod${podUid}/${containerId}`;
+  }
+
+  /** Puts a process into a cgroup of any name. */
+  enterPath(pid: number, path: string): void {
+    const names = path.split('/').slice(1);
+    for (const count of names.keys()) {
+      const each = names.slice(0, count + 1).join('/');
+      mkdirSync(join(this.#root, each), { recursive: true });
+      if (!PARENTS.includes(each)) this.#made.add(each);
     }
-    this.#made.add(container);
-    writeFileSync(join(container, 'cgroup.procs'), String(pid));
+    writeFileSync(join(this.#root, path, 'cgroup.procs'), String(pid));
   }
 
   /** Removes them; their processes have to be over. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const containers = [...this.#made];
-    const pods = new Set(containers.map((each) => dirname(each)));
-    for (const each of [...containers, ...pods]) {
-      await eventually(`nobody is in ${each}`, () => (removed(each) ? true : undefined));
+    // What is below first.
+    for (const each of [...this.#made].toSorted((a, b) => b.length - a.length)) {
+      await eventually(`nobody is in ${each}`, () => (removed(join(this.#root, each)) ? true : undefined));
     }
     // Another test may have some of its own in them.
     for (const each of PARENTS.toReversed()) removed(join(this.#root, each));
