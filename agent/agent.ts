@@ -45,6 +45,7 @@ import { Recording } from './recording.ts';
 import { Entitlement } from './registry/entitlement.ts';
 import { FederatedBundles } from './registry/federated-bundles.ts';
 import { entryFilesOf, FileEntries } from './registry/file-entries.ts';
+import { Inspector } from './registry/inspection.ts';
 import { Revocation } from './revocation/revocation.ts';
 import { admin } from './serve/admin.ts';
 import { GrpcServer } from './serve/grpc.ts';
@@ -260,6 +261,9 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
       leases,
       reload,
       operator,
+      instances: operatorInstances,
+      inspector: new Inspector({ attesting: attestation, entries: entries.latest, clock }),
+      isBarred: (instance, entryId) => revocation.isBarred(instance, entryId),
       drill,
       events: ledger,
       bundle: authority.bundle,

@@ -46,6 +46,9 @@ export const CONTEXT_END_TEXTS: Readonly<Record<ContextEnd, string>> = {
   'unit-ended': 'was in a unit that has stopped',
 };
 
+// Of a container's id: as engines show it.
+const LEAST_ID = 12;
+
 /** That nothing is known. */
 export const NO_CONTEXT: Context = Object.freeze({});
 
@@ -85,6 +88,23 @@ export function differingKind(a: Context, b: Context): ContextKind | undefined {
 export function isSameContext(a: Context, b: Context): boolean {
   const [ofA, ofB] = [contextKeys(a), contextKeys(b)];
   return ofA.size === ofB.size && ofA.entries().every(([kind, key]) => ofB.get(kind) === key);
+}
+
+/** What names a container, a pod or a unit, wherever it is written down. */
+interface Named {
+  readonly container?: Pick<ContainerContext, 'id'> | undefined;
+  readonly pod?: PodContext | undefined;
+  readonly unit?: UnitContext | undefined;
+}
+
+/**
+ * Whether an operator means what somebody lives in by `place`: a container by its id, or by its first twelve digits at least; a pod by
+ * its uid or `NAMESPACE/NAME`; a unit by its name or its invocation.
+ */
+export function isPlace(place: string, { container, pod, unit }: Named): boolean {
+  const isContainer = place.length >= LEAST_ID && container?.id.startsWith(place) === true;
+  const isPod = pod !== undefined && [pod.uid, `${pod.namespace}/${pod.name}`].includes(place);
+  return isContainer || isPod || (unit !== undefined && [unit.id, unit.invocation].includes(place));
 }
 
 function isOther(a: string | undefined, b: string | undefined): boolean {

@@ -33,6 +33,11 @@ export const clientCommands: readonly CommandRow[] = [
     load: async (terminal) => (await import('./entries.ts')).entriesCommand(terminal),
   },
   {
+    name: 'attest',
+    summary: 'show what a process is found to be, and what it would get',
+    load: async (terminal) => (await import('./attest.ts')).attestCommand(terminal),
+  },
+  {
     name: 'leases',
     summary: 'show which living processes hold which identities',
     load: async (terminal) => (await import('./leases.ts')).leasesCommand(terminal),

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
+import { isPlace } from '../attest/context.ts';
 import type { ListLeasesResponse_Lease as Lease, ListLeasesResponse } from '../gen/admin_pb.js';
 import { Admin, ListLeasesResponseSchema } from '../gen/admin_pb.js';
 import { sleep } from '../kernel/sleep.ts';
@@ -12,11 +13,16 @@ import { messageJson } from './message-json.ts';
 import { formatAge, formatLeft } from './moment.ts';
 import { table } from './output.ts';
 import { drawScreen } from './screen.ts';
+import type { TargetOptions } from './target.ts';
+import { entryOption, pidOption, placeOption, spiffeIdOption } from './target.ts';
 import type { Terminal } from './terminal.ts';
 
-interface LeasesOptions {
+interface LeasesOptions extends LeaseFilter {
   readonly watch?: true;
 }
+
+/** Which leases are meant: those of which all that is given is true. */
+type LeaseFilter = Pick<TargetOptions, 'pid' | 'spiffeId' | 'entry' | 'in'>;
 
 const REFRESH_MS = 1000;
 // As engines show the ids of containers.
@@ -26,34 +32,60 @@ const SHORT_ID = 12;
 export function leasesCommand(terminal: Terminal): Command {
   return new Command('leases')
     .description('Show which living processes hold which identities, oldest first.')
+    .addOption(pidOption('show'))
+    .addOption(spiffeIdOption('show'))
+    .addOption(entryOption('show'))
+    .addOption(placeOption('show'))
     .option('--watch', 'show it anew each second, until interrupted')
     .action(async (_options: unknown, command: Command) => {
       const invocation = invocationOf<LeasesOptions>(command, terminal);
       using client = connectAdmin(invocation);
-      const ask = () => client.unary(Admin.method.listLeases, {});
+      const ask = async () => {
+        const answer = await client.unary(Admin.method.listLeases, {});
+        return { ...answer, leases: answer.leases.filter((lease) => isMeant(lease, invocation.options)) };
+      };
       if (invocation.options.watch === true) await watchLeases(invocation, ask);
       else showLeases(invocation, await ask());
     });
 }
 
-function showLeases({ output, terminal }: Invocation, answer: ListLeasesResponse): void {
-  output.result(messageJson(ListLeasesResponseSchema, answer), () => leaseLines(answer.leases, terminal.clock.now()));
+function isMeant(lease: Lease, { entry, in: place, pid, spiffeId }: LeaseFilter): boolean {
+  return (
+    (pid === undefined || lease.pid === pid) &&
+    (spiffeId === undefined || lease.spiffeId === spiffeId) &&
+    (entry === undefined || lease.entryId === entry) &&
+    (place === undefined || isPlace(place, lease))
+  );
 }
 
-async function watchLeases(invocation: Invocation, ask: () => Promise<ListLeasesResponse>): Promise<void> {
+function isFiltered({ entry, in: place, pid, spiffeId }: LeaseFilter): boolean {
+  return [entry, place, pid, spiffeId].some((each) => each !== undefined);
+}
+
+function showLeases(invocation: Invocation<LeasesOptions>, answer: ListLeasesResponse): void {
+  invocation.output.result(messageJson(ListLeasesResponseSchema, answer), () => leaseLines(answer.leases, invocation));
+}
+
+async function watchLeases(
+  invocation: Invocation<LeasesOptions>,
+  ask: () => Promise<ListLeasesResponse>,
+): Promise<void> {
   const { output, terminal } = invocation;
   using interruption = terminal.interruption();
   const { signal } = interruption;
   while (!signal.aborted) {
     const answer = await ask();
     if (output.json || terminal.stdout.isTTY !== true) showLeases(invocation, answer);
-    else drawScreen(terminal.stdout, leaseLines(answer.leases, terminal.clock.now()));
+    else drawScreen(terminal.stdout, leaseLines(answer.leases, invocation));
     await sleep(REFRESH_MS, terminal.clock, signal);
   }
 }
 
-function leaseLines(leases: readonly Lease[], now: number): string[] {
-  if (leases.length === 0) return ['no leases: no living process holds an identity'];
+function leaseLines(leases: readonly Lease[], { options, terminal }: Invocation<LeasesOptions>): string[] {
+  if (leases.length === 0) {
+    return [isFiltered(options) ? 'no leases like that' : 'no leases: no living process holds an identity'];
+  }
+  const now = terminal.clock.now();
   // The last columns are for those that have something in them.
   const withWit = leases.some(({ wit }) => wit !== '');
   const withAbode = leases.some((lease) => abodeText(lease) !== '');

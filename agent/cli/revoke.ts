@@ -10,7 +10,7 @@ import { invocationOf } from './invocation.ts';
 import { messageJson } from './message-json.ts';
 import { AnsweredNo, counted, table } from './output.ts';
 import type { TargetOptions } from './target.ts';
-import { entryOption, jtiOption, pidOption, serialOption, spiffeIdOption, targetOf } from './target.ts';
+import { entryOption, jtiOption, pidOption, placeOption, serialOption, spiffeIdOption, targetOf } from './target.ts';
 import type { Terminal } from './terminal.ts';
 
 interface RevokeOptions extends TargetOptions {
@@ -20,7 +20,7 @@ interface RevokeOptions extends TargetOptions {
   readonly yes?: true;
 }
 
-const TARGETS = '--serial, --jti, --pid, --spiffe-id, --entry, --all';
+const TARGETS = '--serial, --jti, --pid, --spiffe-id, --entry, --in, --all';
 // A sentence or two: it stands in the ledger for ever.
 const MAX_REASON = 1000;
 
@@ -35,6 +35,7 @@ export function revokeCommand(terminal: Terminal): Command {
     .addOption(pidOption('revoke'))
     .addOption(spiffeIdOption('revoke'))
     .addOption(entryOption('revoke'))
+    .addOption(placeOption('revoke'))
     .option('--all', 'revoke what every process has; needs --yes')
     .option('--reason <text>', 'why, in your own words, for the record')
     .addOption(

@@ -11,6 +11,8 @@ export interface TargetOptions {
   readonly pid?: number;
   readonly spiffeId?: string;
   readonly entry?: string;
+  /** A container, a pod or a unit. */
+  readonly in?: string;
   readonly all?: true;
 }
 
@@ -21,6 +23,7 @@ export type Target =
   | { readonly case: 'pid'; readonly value: number }
   | { readonly case: 'spiffeId'; readonly value: string }
   | { readonly case: 'entryId'; readonly value: string }
+  | { readonly case: 'place'; readonly value: string }
   | { readonly case: 'all'; readonly value: true };
 
 // The kernel's own bound is 2^22.
@@ -35,6 +38,11 @@ export const spiffeIdOption = (does: string) =>
   new Option('--spiffe-id <id>', `${does} what the processes of one identity have`).argParser(optionOf(parseSpiffeId));
 export const entryOption = (does: string) =>
   new Option('--entry <id>', `${does} what the processes of one entry have`).argParser(optionOf(parseName));
+export const placeOption = (does: string) =>
+  new Option(
+    '--in <place>',
+    `${does} what the processes in one container (an id, or its first 12 digits), pod (a uid, or NAMESPACE/NAME) or unit (a name, or an invocation) have`,
+  ).argParser(optionOf(parseName));
 
 /**
  * The one target among the options.
@@ -42,13 +50,17 @@ export const entryOption = (does: string) =>
  * @param offered the command's options, for the message
  * @throws MayflyError `INVALID_USAGE` for none, and for more than one
  */
-export function targetOf({ serial, jti, pid, spiffeId, entry, all }: TargetOptions, offered: string): Target {
+export function targetOf(
+  { serial, jti, pid, spiffeId, entry, in: place, all }: TargetOptions,
+  offered: string,
+): Target {
   const given: Target[] = [];
   if (serial !== undefined) given.push({ case: 'serial', value: serial });
   if (jti !== undefined) given.push({ case: 'jti', value: jti });
   if (pid !== undefined) given.push({ case: 'pid', value: pid });
   if (spiffeId !== undefined) given.push({ case: 'spiffeId', value: spiffeId });
   if (entry !== undefined) given.push({ case: 'entryId', value: entry });
+  if (place !== undefined) given.push({ case: 'place', value: place });
   if (all !== undefined) given.push({ case: 'all', value: all });
   const [target, ...others] = given;
   if (target === undefined) throw new MayflyError('INVALID_USAGE', `what is meant? give one of ${offered}`);
@@ -58,7 +70,8 @@ export function targetOf({ serial, jti, pid, spiffeId, entry, all }: TargetOptio
   return target;
 }
 
-function parsePid(text: string): number {
+/** A process number. @throws MayflyError `INVALID_REQUEST` */
+export function parsePid(text: string): number {
   const pid = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : Number.NaN;
   if (!(pid <= MAX_PID)) throw new MayflyError('INVALID_REQUEST', `${JSON.stringify(text)} is no process number`);
   return pid;

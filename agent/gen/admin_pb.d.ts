@@ -1105,6 +1105,148 @@ export declare type ListLeasesResponse_Unit = Message<"mayfly.admin.v1.ListLease
 export declare const ListLeasesResponse_UnitSchema: GenMessage<ListLeasesResponse_Unit>;
 
 /**
+ * @generated from message mayfly.admin.v1.AttestRequest
+ */
+export declare type AttestRequest = Message<"mayfly.admin.v1.AttestRequest"> & {
+  /**
+   * @generated from field: int32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * An entry of which it is to be said why the process does not get it; may be empty.
+   *
+   * @generated from field: string entry_id = 2;
+   */
+  entryId: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.AttestRequest.
+ * Use `create(AttestRequestSchema)` to create a new message.
+ */
+export declare const AttestRequestSchema: GenMessage<AttestRequest>;
+
+/**
+ * @generated from message mayfly.admin.v1.AttestResponse
+ */
+export declare type AttestResponse = Message<"mayfly.admin.v1.AttestResponse"> & {
+  /**
+   * @generated from field: int32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: uint32 uid = 2;
+   */
+  uid: number;
+
+  /**
+   * @generated from field: uint32 gid = 3;
+   */
+  gid: number;
+
+  /**
+   * @generated from field: string executable = 4;
+   */
+  executable: string;
+
+  /**
+   * @generated from field: repeated string selectors = 5;
+   */
+  selectors: string[];
+
+  /**
+   * What it lives in, as far as the attestors found it out.
+   *
+   * @generated from field: mayfly.admin.v1.ListLeasesResponse.Container container = 6;
+   */
+  container?: ListLeasesResponse_Container | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.ListLeasesResponse.Pod pod = 7;
+   */
+  pod?: ListLeasesResponse_Pod | undefined;
+
+  /**
+   * @generated from field: mayfly.admin.v1.ListLeasesResponse.Unit unit = 8;
+   */
+  unit?: ListLeasesResponse_Unit | undefined;
+
+  /**
+   * What it would get, in the order in which it would: with the values of the process where an entry is a template.
+   *
+   * @generated from field: repeated mayfly.admin.v1.AttestResponse.Entry entries = 9;
+   */
+  entries: AttestResponse_Entry[];
+
+  /**
+   * Why it gets nothing of a template that is meant for it: a sentence each.
+   *
+   * @generated from field: repeated string refused = 10;
+   */
+  refused: string[];
+
+  /**
+   * Why it does not get the entry that was asked about: a clause each; empty where it does.
+   *
+   * @generated from field: repeated string why_not = 11;
+   */
+  whyNot: string[];
+
+  /**
+   * Why it could not be attested; empty where it was. It gets nothing then, and tries again.
+   *
+   * @generated from field: string failure = 12;
+   */
+  failure: string;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.AttestResponse.
+ * Use `create(AttestResponseSchema)` to create a new message.
+ */
+export declare const AttestResponseSchema: GenMessage<AttestResponse>;
+
+/**
+ * @generated from message mayfly.admin.v1.AttestResponse.Entry
+ */
+export declare type AttestResponse_Entry = Message<"mayfly.admin.v1.AttestResponse.Entry"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string spiffe_id = 2;
+   */
+  spiffeId: string;
+
+  /**
+   * @generated from field: repeated string dns_names = 3;
+   */
+  dnsNames: string[];
+
+  /**
+   * @generated from field: string hint = 4;
+   */
+  hint: string;
+
+  /**
+   * Whether an operator has revoked it, so that the process is not given it again.
+   *
+   * @generated from field: bool barred = 5;
+   */
+  barred: boolean;
+};
+
+/**
+ * Describes the message mayfly.admin.v1.AttestResponse.Entry.
+ * Use `create(AttestResponse_EntrySchema)` to create a new message.
+ */
+export declare const AttestResponse_EntrySchema: GenMessage<AttestResponse_Entry>;
+
+/**
  * @generated from message mayfly.admin.v1.ReloadRequest
  */
 export declare type ReloadRequest = Message<"mayfly.admin.v1.ReloadRequest"> & {
@@ -1179,6 +1321,14 @@ export declare type RevokeRequest = Message<"mayfly.admin.v1.RevokeRequest"> & {
      */
     value: boolean;
     case: "all";
+  } | {
+    /**
+     * A container by its id, twelve digits of it at least, a pod by its uid or `NAMESPACE/NAME`, a unit by its name or invocation.
+     *
+     * @generated from field: string place = 10;
+     */
+    value: string;
+    case: "place";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1571,6 +1721,16 @@ export declare const Admin: GenService<{
     methodKind: "unary";
     input: typeof ReloadRequestSchema;
     output: typeof ReloadResponseSchema;
+  },
+  /**
+   * What a process is found to be, and what it would get; nothing is issued or recorded.
+   *
+   * @generated from rpc mayfly.admin.v1.Admin.Attest
+   */
+  attest: {
+    methodKind: "unary";
+    input: typeof AttestRequestSchema;
+    output: typeof AttestResponseSchema;
   },
   /**
    * Ends leases, revokes what was issued under them, and keeps their processes from being given the same again.

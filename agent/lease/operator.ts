@@ -1,4 +1,6 @@
+import { isPlace } from '../attest/context.ts';
 import { MayflyError } from '../kernel/errors.ts';
+import type { InstanceRecord } from '../ledger/event.ts';
 import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease } from '../ledger/state.ts';
 import { tokenOf } from '../ledger/state.ts';
@@ -7,13 +9,17 @@ import type { RevocationReason } from '../svid/crl.ts';
 import type { Lease } from './lease.ts';
 import type { Leases } from './leases.ts';
 
-/** What an operator means: one certificate, one token, or all leases of a process, an identity, an entry, or at all. */
+/**
+ * What an operator means: one certificate, one token, or all leases of a process, an identity, an entry,
+ * of what processes live in (see {@link isPlace}), or at all.
+ */
 export type RevocationTarget =
   | { readonly kind: 'serial'; readonly serial: string }
   | { readonly kind: 'jti'; readonly jti: string }
   | { readonly kind: 'pid'; readonly pid: number }
   | { readonly kind: 'spiffe-id'; readonly spiffeId: string }
   | { readonly kind: 'entry'; readonly entryId: string }
+  | { readonly kind: 'place'; readonly place: string }
   | { readonly kind: 'all' };
 
 /** How an operator wants it revoked. */
@@ -114,7 +120,7 @@ export class Operator {
 
 /** What is asked of a lease, or of a bar that outlives one. */
 interface Meant {
-  readonly instance?: { readonly pid: number };
+  readonly instance?: Pick<InstanceRecord, 'pid' | 'container' | 'pod' | 'unit'>;
   readonly entry: string;
   readonly spiffeId?: string;
   readonly certificates?: ReadonlyMap<string, unknown>;
@@ -132,6 +138,8 @@ function isMeant({ certificates, entry, instance, spiffeId }: Meant, target: Rev
       return spiffeId === target.spiffeId;
     case 'entry':
       return entry === target.entryId;
+    case 'place':
+      return instance !== undefined && isPlace(target.place, instance);
     case 'all':
       return true;
   }
@@ -149,6 +157,8 @@ function absence(target: RevocationTarget): string {
       return `no lease for ${target.spiffeId} lives`;
     case 'entry':
       return `no lease of entry ${target.entryId} lives`;
+    case 'place':
+      return `no lease lives in ${JSON.stringify(target.place)}`;
     case 'all':
       return 'no lease lives';
   }

@@ -1,3 +1,4 @@
+import { isPlace } from '../attest/context.ts';
 import type { InstanceRecord, LedgerEvent } from './event.ts';
 import type { ReadRecord } from './read.ts';
 import { readLedger } from './read.ts';
@@ -23,9 +24,6 @@ export interface LeaseTrace {
   /** What was decided and how it was used, in the order of time. */
   readonly records: readonly ReadRecord[];
 }
-
-// Of a container's id: as engines show it.
-const LEAST_ID = 12;
 
 /** Those events that are about a lease. */
 type LeaseEvent = Extract<LedgerEvent, { lease: string }>;
@@ -126,7 +124,7 @@ function isMeant(event: LeaseEvent, subject: TraceSubject): boolean {
     case 'lease':
       return event.lease === subject.lease;
     case 'place':
-      return 'instance' in event && livedIn(event.instance, subject.place);
+      return 'instance' in event && isPlace(subject.place, event.instance);
   }
 }
 
@@ -145,14 +143,8 @@ function isKnownAs(lease: LeaseJson, subject: TraceSubject): boolean {
     case 'lease':
       return lease.id === subject.lease;
     case 'place':
-      return livedIn(lease.instance, subject.place);
+      return isPlace(subject.place, lease.instance);
   }
-}
-
-function livedIn({ container, pod, unit }: InstanceRecord, place: string): boolean {
-  const isContainer = place.length >= LEAST_ID && container?.id.startsWith(place) === true;
-  const isPod = pod !== undefined && [pod.uid, `${pod.namespace}/${pod.name}`].includes(place);
-  return isContainer || isPod || (unit !== undefined && [unit.id, unit.invocation].includes(place));
 }
 
 function tokensOf({ tokens, wits = [] }: LeaseJson): readonly TokenJson[] {

@@ -15,8 +15,8 @@ import type { ExitWatch } from './exit-watch.ts';
 import { HeldProcess } from './held-process.ts';
 import { endText, type ProcessInstance } from './instance.ts';
 import { Looks } from './looks.ts';
-import { hasExited, openPidfd, pidfdInode } from './system/pidfd.ts';
-import { readBootId, readStartTime } from './system/proc.ts';
+import { describe, hasExited, openPidfd, pidfdInode } from './system/pidfd.ts';
+import { ownerOf, readBootId, readStartTime } from './system/proc.ts';
 
 /** A connection's share in the process that opened it, to be released when the connection is closed. */
 export interface Attribution {
@@ -80,6 +80,26 @@ export class Instances {
     const made = this.#make(credentials);
     if (made.kind === 'unidentified') closeSync(credentials.pidfd);
     return made;
+  }
+
+  /**
+   * Holds the process that has a number now, for somebody who asks about it. That it has connected, or that it is who he means, is not
+   * said.
+   */
+  find(pid: number): Attribution | Unidentified {
+    let pidfd: number;
+    try {
+      pidfd = openPidfd(pid);
+    } catch (error) {
+      const gone = ['ESRCH', 'EINVAL', 'ENOENT'].includes(systemCodeOf(error) ?? '');
+      return gone
+        ? unidentified('exited', `there is no process ${pid} in the agent's pid namespace`)
+        : unidentified('unverifiable', `process ${pid} cannot be held: ${messageOf(error)}`);
+    }
+    const ids = describe(pidfd) ?? ownerOf(pid);
+    if (ids !== undefined) return this.attribute({ pid, uid: ids.uid, gid: ids.gid, pidfd, proof: 'start-time' });
+    closeSync(pidfd);
+    return unidentified('unverifiable', `the agent cannot see whose process ${pid} is`);
   }
 
   /**

@@ -1,14 +1,17 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Context } from '../attest/context.ts';
-import type { Admin, GetStatusResponseSchema } from '../gen/admin_pb.js';
-import { MayflyError, messageOf } from '../kernel/errors.ts';
+import type { Admin, AttestRequest, AttestResponseSchema, GetStatusResponseSchema } from '../gen/admin_pb.js';
+import { isMayflyError, MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { Drill, Drilled, Reached } from '../lease/drill.ts';
 import type { Lease } from '../lease/lease.ts';
 import type { Leases } from '../lease/leases.ts';
 import type { Operator, RevokedLease } from '../lease/operator.ts';
+import type { ProcessInstance } from '../peer/instance.ts';
+import type { Instances } from '../peer/process.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
+import type { Inspector } from '../registry/inspection.ts';
 import { identityOf, type WrittenEntry } from '../registry/written-entry.ts';
 import { formatBundle } from '../svid/bundle-json.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
@@ -25,6 +28,11 @@ export interface AdminParts {
   /** Reads all files again; a sentence for each that could not be loaded. */
   readonly reload: () => Promise<readonly string[]>;
   readonly operator: Operator;
+  /** Where processes are held that an operator asks about. */
+  readonly instances: Pick<Instances, 'find'>;
+  readonly inspector: Inspector;
+  /** Whether a process is kept from an entry. */
+  readonly isBarred: (instance: ProcessInstance, entryId: string) => boolean;
   readonly drill: Drill;
   readonly events: Events;
   /** Of the own trust domain. */
@@ -45,6 +53,7 @@ export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
     listLeases: () => ({
       leases: [...parts.leases].map((lease) => leaseMessage(lease, parts.leases.contextOf(lease))),
     }),
+    attest: (request) => attestation(parts, request),
     reload: async () => ({ errors: [...(await parts.reload())] }),
     revoke(request) {
       const { revoked, allowed } = parts.operator.revoke(revocationTarget(request), revocationOrder(request));
@@ -69,6 +78,36 @@ export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
       return { leases: drilled.map(drilledMessage), subscribers: reached.map(reachedMessage) };
     },
   };
+}
+
+async function attestation(
+  { inspector, instances, isBarred }: AdminParts,
+  { entryId, pid }: AttestRequest,
+): Promise<MessageInitShape<typeof AttestResponseSchema>> {
+  if (pid <= 0) throw new MayflyError('INVALID_REQUEST', 'no process is named');
+  const held = instances.find(pid);
+  if (held.kind === 'unidentified') throw new MayflyError('NOT_FOUND', held.detail);
+  const { instance } = held;
+  const process = () => ({ pid, uid: instance.uid, gid: instance.gid, executable: instance.facts().executable ?? '' });
+  try {
+    const { attested, entries, misfits, whyNot } = await inspector.inspect(instance, entryId);
+    return {
+      ...process(),
+      selectors: [...attested.selectors],
+      ...attested.context,
+      entries: entries.map(({ dnsNames, hint, id, spiffeId }) => {
+        return { id, spiffeId, dnsNames: [...dnsNames], hint, barred: isBarred(instance, id) };
+      }),
+      refused: misfits.map((misfit) => `entry ${misfit.entryId}: ${misfit.message}`),
+      whyNot: [...whyNot],
+    };
+  } catch (error) {
+    // Who looks after the agent is told what its callers are not.
+    if (!isMayflyError(error, 'ATTESTATION_FAILED')) throw error;
+    return { ...process(), failure: messageOf(error.cause ?? error) };
+  } finally {
+    held.release();
+  }
 }
 
 function revokedMessage({ barred, ended, jtis, lease, serials }: RevokedLease) {

@@ -23,6 +23,8 @@ export function revocationTarget({ target }: RevokeRequest): RevocationTarget {
       return { kind: 'spiffe-id', spiffeId: target.value };
     case 'entryId':
       return { kind: 'entry', entryId: target.value };
+    case 'place':
+      return { kind: 'place', place: target.value };
     case 'all':
       if (target.value) return { kind: 'all' };
       throw nothingNamed();

@@ -78,6 +78,13 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     await expect(other.x509()).rejects.toThrow('PERMISSION_DENIED no identity issued');
     const pods = (await daemon.leases()).map((lease) => lease.pod?.name);
     expect(new Set(pods)).toEqual(new Set(['pay-1', 'ship-1']));
+    const admin = ['--admin-socket', home.adminSocket];
+    const inPay = await mayfly(['leases', '--in', 'shop/pay-1', ...admin]);
+    expect(inPay.stdout.match(/spiffe:\S+/g)).toEqual(['spiffe://example.org/pay']);
+    const told = await mayfly(['attest', String(ship.pid), '--entry', 'pay', ...admin]);
+    expect(told).toMatchObject({ code: 1, stdout: expect.stringContaining('not pay: it is not k8s:sa:pay') });
+    expect(told.stdout).toContain('gets spiffe://example.org/ship');
+    expect(told.stdout).toMatch(/ {2}pod +\S+\/ship-1 /);
   });
 
   test('that calls before its container is listed waits for that, and is served', async () => {

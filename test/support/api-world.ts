@@ -39,6 +39,7 @@ import { Entitlement } from '../../agent/registry/entitlement.ts';
 import type { Entry } from '../../agent/registry/entry.ts';
 import { EntryIndex } from '../../agent/registry/entry-index.ts';
 import type { EntrySet } from '../../agent/registry/entry-set.ts';
+import { Inspector } from '../../agent/registry/inspection.ts';
 import { Revocation } from '../../agent/revocation/revocation.ts';
 import { admin } from '../../agent/serve/admin.ts';
 import { GrpcServer } from '../../agent/serve/grpc.ts';
@@ -185,6 +186,8 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const validation = new Validation({ leases, revocation, ledger, clock });
   const operator = new Operator({ leases, ledger, revocation });
   const drill = new Drill({ leases, revocation, clock });
+  const instances = new Instances(exits, clock);
+  const operatorInstances = new Instances(exits, clock);
   const events = { recent: () => ['{"type":"agent.started"}'], subscribe: () => () => {} };
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
   const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
@@ -226,12 +229,14 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
       leases,
       reload: async () => reloadErrors,
       operator,
+      instances: operatorInstances,
+      inspector: new Inspector({ attesting: runner, entries: set, clock }),
+      isBarred: (instance, entryId) => revocation.isBarred(instance, entryId),
       drill,
       events,
       bundle: local.bundle,
     }),
   );
-  const instances = new Instances(exits, clock);
   const path = join(directory, 'api.sock');
   const listener: Listener = await Listener.open({
     name: 'workload',
@@ -295,6 +300,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
       issuer.close();
       revocation.close();
       instances.close();
+      operatorInstances.close();
       await runner.close();
       await local.close();
       rmSync(directory, { recursive: true });

@@ -180,6 +180,7 @@ export class CannedAgent implements AsyncDisposable {
       }),
       listEntries: () => ({ digest: 'd' }),
       listLeases: () => ({}),
+      attest: ({ pid }) => ({ pid }),
       reload: () => ({ errors: this.reloadErrors }),
       revoke: (request) => {
         this.asked.push(request);

@@ -457,6 +457,90 @@ describe('the admin socket’s commands', () => {
     });
   });
 
+  test('leases of one process, identity, entry, container, pod or unit', async () => {
+    const web = { entryId: 'web', spiffeId: 'spiffe://example.org/web' };
+    const listLeases = () => ({
+      leases: [
+        { pid: 1, ...web, container: { engine: 'docker', id: 'c'.repeat(64) } },
+        { pid: 2, ...web, pod: { uid: 'u1', namespace: 'shop', name: 'pay' } },
+        { pid: 3, entryId: 'x', spiffeId: 'spiffe://example.org/x', unit: { id: 'pay.service', invocation: 'aa' } },
+      ],
+    });
+    const pids = async (...argv: readonly string[]) => {
+      const { stdout } = await against({ listLeases }, ['leases', '--json', ...argv]);
+      return (jsonOf(stdout) as { leases: readonly { pid: number }[] }).leases.map(({ pid }) => pid);
+    };
+    expect(await pids('--in', 'c'.repeat(12))).toEqual([1]);
+    expect(await pids('--in', 'c'.repeat(11))).toEqual([]);
+    expect(await pids('--in', 'shop/pay')).toEqual([2]);
+    expect(await pids('--in', 'u1')).toEqual([2]);
+    expect(await pids('--in', 'pay.service')).toEqual([3]);
+    expect(await pids('--in', 'aa')).toEqual([3]);
+    expect(await pids('--entry', 'web')).toEqual([1, 2]);
+    expect(await pids('--spiffe-id', 'spiffe://example.org/x')).toEqual([3]);
+    expect(await pids('--entry', 'web', '--pid', '2')).toEqual([2]);
+    expect((await against({ listLeases }, ['leases', '--pid', '9'])).stdout).toBe('no leases like that\n');
+  });
+
+  test('attest', async () => {
+    const attest = () => ({
+      pid: 42,
+      uid: 1000,
+      gid: 100,
+      executable: '/usr/bin/pay',
+      selectors: ['unix:uid:1000', 'k8s:ns:shop'],
+      container: { engine: 'containerd', id: 'c'.repeat(64) },
+      pod: { uid: 'u1', namespace: 'shop', name: 'pay' },
+      entries: [
+        { id: 'pay', spiffeId: 'spiffe://example.org/pay', dnsNames: ['a', 'b'] },
+        { id: 'web', spiffeId: 'spiffe://example.org/web', hint: 'h', barred: true },
+      ],
+      refused: ['entry cluster: {{k8s.ns}} is "a/b"'],
+    });
+    const { code, stdout } = await against({ attest }, ['attest', '42']);
+    expect(code).toBe(0);
+    expect(stdout.split('\n')).toEqual([
+      'process 42, uid 1000, gid 100, /usr/bin/pay',
+      '  is         k8s:ns:shop',
+      '             unix:uid:1000',
+      `  container  containerd ${'c'.repeat(64)}`,
+      '  pod        shop/pay (u1)',
+      'gets spiffe://example.org/pay',
+      '  entry      pay',
+      '  DNS names  a, b',
+      'would get spiffe://example.org/web, but is barred from it by an operator',
+      '  entry  web',
+      '  hint   h',
+      'gets nothing of a template: entry cluster: {{k8s.ns}} is "a/b"',
+      '',
+    ]);
+    const json = await against({ attest }, ['attest', '42', '--json']);
+    expect(jsonOf(json.stdout)).toMatchObject({
+      pid: 42,
+      selectors: attest().selectors,
+      entries: [{}, { barred: true }],
+    });
+    const whyNot = await against({ attest: () => ({ pid: 42, whyNot: ['is not unix:uid:1'] }) }, [
+      'attest',
+      '42',
+      '--entry',
+      'x',
+    ]);
+    expect(whyNot).toMatchObject({
+      code: 1,
+      stdout: 'process 42, uid 0, gid 0\ngets nothing: no entry matches\nnot x: it is not unix:uid:1\n',
+    });
+    expect(
+      await against({ attest: () => ({ pid: 42, failure: 'the kubelet is down' }) }, ['attest', '42']),
+    ).toMatchObject({
+      code: 1,
+      stdout: 'process 42, uid 0, gid 0\nit cannot be attested, and gets UNAVAILABLE: the kubelet is down\n',
+    });
+    for (const argv of [[], ['-1'], ['0'], ['x'], ['4294967296']]) {
+      expect((await against({ attest }, ['attest', ...argv])).code).toBe(2);
+    }
+  });
+
   test('status', async () => {
     const getStatus = () => ({
       version: '0.1.0',

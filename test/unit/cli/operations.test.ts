@@ -106,13 +106,20 @@ describe('revoke', () => {
     expect(agent.asked).toMatchObject([{ target: { case: 'serial', value: serial } }]);
   });
 
+  test('means a container, a pod or a unit by what names it', async () => {
+    await mayfly(['revoke', '--in', 'shop/pay', '--reason', 'r']);
+    expect(agent.asked).toMatchObject([{ target: { case: 'place', value: 'shop/pay' } }]);
+  });
+
   test.each([
     [['--pid', '1'], 'why? give --reason TEXT'],
     [['--pid', '1', '--reason', ' '], 'why? give --reason TEXT'],
     [['--pid', '1', '--reason', 'r'.repeat(1001)], '--reason is longer than 1000 characters'],
-    [['--reason', 'r'], 'what is meant? give one of --serial, --jti, --pid, --spiffe-id, --entry, --all'],
+    [['--reason', 'r'], 'what is meant? give one of --serial, --jti, --pid, --spiffe-id, --entry, --in, --all'],
     [['--reason', 'r', '--pid', '1', '--entry', 'e'], 'this means two things at once'],
     [['--reason', 'r', '--all', '--yes', '--jti', 'j'], 'this means two things at once'],
+    [['--reason', 'r', '--in', 'shop/pay', '--pid', '1'], 'this means two things at once'],
+    [['--reason', 'r', '--in', ''], 'it is empty'],
     [['--reason', 'r', '--all'], 'give --yes too'],
     [['--reason', 'r', '--pid', '0'], 'is no process number'],
     [['--reason', 'r', '--pid', '1e3'], 'is no process number'],

@@ -51,6 +51,30 @@ describe('an operator revokes', () => {
     await follow((signal) => identitiesOf(world.leases.of(instances[0]), signal)).at(1);
   });
 
+  it.each([
+    ['container', 'c'.repeat(12)],
+    ['pod', 'shop/pay'],
+    ['unit', 'pay.service'],
+  ])('what lives in one %s, and nothing beside it', async (_, place) => {
+    world = leaseWorld([entryOf('web')]);
+    const [inside, beside] = [livingInstance(), livingInstance()];
+    world.found.context = {
+      container: { engine: 'containerd', id: 'c'.repeat(64) },
+      pod: { uid: 'u1', namespace: 'shop', name: 'pay' },
+      unit: { id: 'pay.service', invocation: 'aa' },
+    };
+    await follow((signal) => identitiesOf(world.leases.of(inside), signal)).at(1);
+    world.found.context = { pod: { uid: 'u2', namespace: 'shop', name: 'ship' } };
+    await follow((signal) => identitiesOf(world.leases.of(beside), signal)).at(1);
+    const operator = new Operator(world);
+    const { revoked } = operator.revoke({ kind: 'place', place }, ORDER);
+    expect(revoked.map(({ lease }) => lease.instance.pid)).toEqual([inside.pid]);
+    expect([...world.leases].map(({ instance }) => instance)).toEqual([beside]);
+    expect(() => operator.revoke({ kind: 'place', place: 'c'.repeat(11) }, ORDER)).toThrow(
+      `no lease lives in "${'c'.repeat(11)}"; mayfly leases shows what there is`,
+    );
+  });
+
   it('one identity of a process by its serial, and leaves it the others', async () => {
     const { operator, serials, streams } = await occupied();
     const [shop = '', web] = serials[0] ?? [];

@@ -48,6 +48,24 @@ describe('process instances', () => {
     expect(instances.shortcomings()).toEqual([]);
   });
 
+  test('are found by a number, of those that live, and held as long as somebody holds them', async () => {
+    const sleeper = await processes.sleeper();
+    const found = instances.find(sleeper.pid);
+    if (found.kind !== 'identified') throw new Error(found.detail);
+    expect(found.instance).toMatchObject({ pid: sleeper.pid, uid: process.geteuid?.(), proof: 'start-time' });
+    expect(found.instance.alive()).toBe(true);
+    const again = instances.find(sleeper.pid);
+    expect(again).toMatchObject({ kind: 'identified', instance: found.instance });
+    found.release();
+    if (again.kind === 'identified') again.release();
+    expect(instances.size).toBe(0);
+    expect(found.instance.alive()).toBe(false);
+    sleeper.process.kill('SIGKILL');
+    await sleeper.exited;
+    expect(instances.find(sleeper.pid)).toMatchObject({ kind: 'unidentified', reason: 'exited' });
+    expect(instances.find(2 ** 30)).toMatchObject({ kind: 'unidentified', reason: 'exited' });
+  });
+
   test('are one for two connections of one process, and two for two processes', async () => {
     const [one, other] = [await processes.sleeper(), await processes.sleeper()];
     const first = attribute(credentialsOf(one.pid));

@@ -1,4 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Admin } from '../../../agent/gen/admin_pb.js';
 import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
@@ -8,7 +9,7 @@ import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld, ownEntry } from '../../support/api-world.ts';
 import { HOUR, MINUTE } from '../../support/lease-world.ts';
 
-const { getStatus, listEntries, listLeases, reload, watchBundle } = Admin.method;
+const { attest, getStatus, listEntries, listLeases, reload, revoke, watchBundle } = Admin.method;
 const { fetchX509SVID, fetchJWTSVID } = SpiffeWorkloadAPI.method;
 const terms = { header: [] };
 const uid = process.getuid?.() ?? 0;
@@ -109,6 +110,56 @@ describe('the admin service', () => {
     expect([jwtAuthorities.length, sequence]).toEqual([2, 2]);
     expect(stream.received).toHaveLength(2);
     stream.cancel();
+  });
+
+  it('tells what a process is and would get, and nothing is issued or recorded by that', async () => {
+    world.replaceEntries([ownEntry('web', { dnsNames: ['web.internal'] }), ownEntry('x', { hint: 'h' })]);
+    const before = [...world.ledger.events];
+    const answer = await world.client.call(attest, { pid: process.pid, entryId: 'web' }, terms);
+    expect(answer).toMatchObject({
+      pid: process.pid,
+      uid,
+      executable: process.execPath,
+      entries: [
+        { id: 'web', spiffeId: 'spiffe://example.org/web', dnsNames: ['web.internal'], hint: '', barred: false },
+        { id: 'x', hint: 'h' },
+      ],
+      refused: [],
+      whyNot: [],
+      failure: '',
+    });
+    expect(answer.selectors).toContain(`unix:uid:${uid}`);
+    expect(world.ledger.events).toEqual(before);
+    expect(world.leases.workloads).toBe(0);
+    await expect(world.client.call(attest, { pid: 2 ** 30 }, terms)).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+      details: `there is no process ${2 ** 30} in the agent's pid namespace`,
+    });
+    await expect(world.client.call(attest, { pid: -1 }, terms)).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(world.client.call(attest, { pid: process.pid, entryId: 'y' }, terms)).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+    });
+  });
+
+  it('tells from what a process is barred, and of which attestor it cannot be told', async () => {
+    await world.client.stream(fetchX509SVID, {}).at(1);
+    await world.client.call(
+      revoke,
+      { target: { case: 'pid', value: process.pid }, reason: 'seen', allowReissue: false },
+      terms,
+    );
+    const { entries } = await world.client.call(attest, { pid: process.pid }, terms);
+    expect(entries).toMatchObject([{ id: 'web', barred: true }]);
+    world.fault.attestation = 'fails';
+    await world.clock.elapse(1100);
+    expect(await world.client.call(attest, { pid: process.pid }, terms)).toMatchObject({
+      uid,
+      selectors: [],
+      entries: [],
+      failure: `attestor faulty about process ${process.pid}: its daemon is down`,
+    });
   });
 
   it('reloads, and tells what could not be loaded', async () => {
