@@ -14,6 +14,7 @@ import { buildLoadClient, residentBytes } from './agent-under-test.ts';
 import { LoadClient } from './load-client.ts';
 import { forgetCompiledCode, startMayfly } from './mayfly.ts';
 import { mintRates } from './mint.ts';
+import { podFigures } from './pods.ts';
 import { ledgerRates } from './replay.ts';
 import { startSpire } from './spire.ts';
 import { watchCost } from './watch.ts';
@@ -48,6 +49,22 @@ const folder = mkdtempSync(join(tmpdir(), 'mayfly-load-'));
 const binary = buildLoadClient(folder);
 
 console.log(`${availableParallelism()} cores, load ${loadText()} before`);
+// First: how much a process grows depends on what it has had already.
+const pods = await podFigures();
+if (pods === undefined) {
+  console.log('pods: not measured, which takes root and a cgroup2 file system that can be written');
+} else {
+  console.log(
+    `pods: ${pods.pods} in a list of ${pods.answer.toFixed(1)} MB, ${pods.kept.toFixed(1)} MB kept of it (target: at most 20), ${whole(pods.grown)} MB more while it is read again and again;`,
+  );
+  console.log(
+    `  ${whole(pods.read)} ms of the thread to read it, ${whole(pods.again)} ms when no pod has changed; ${pods.processes} processes in them attested ${whole(pods.together)} ms after all came at once;`,
+  );
+  console.log(
+    `  an attestation by a warm list p50 ${pods.p50.toFixed(2)} ms (target: at most 2), p99 ${pods.p99.toFixed(2)} ms, ${whole(pods.perSecond)} a second`,
+  );
+}
+
 const mint = await mintRates();
 const share = Math.round((100 * mint.certificates) / mint.limit);
 console.log(
@@ -67,7 +84,6 @@ const watch = await watchCost();
 console.log(
   `watch (${watch.kind}): ${watch.percent.toFixed(2)} % of a processor for ${watch.processes} processes at rest (target: at most 5), a look at a call ${watch.look.toFixed(1)} µs, another within 0.1 s ${watch.again.toFixed(1)} µs`,
 );
-
 forgetCompiledCode();
 const cold = await startMayfly(binary);
 await cold.stop();
