@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Attestor } from './attest/attestor.ts';
 import { containerOf } from './attest/container-of.ts';
 import { Contexts } from './attest/contexts.ts';
+import { ApiServer, SERVICE_ACCOUNT } from './attest/k8s/api-server.ts';
 import { Kubelet } from './attest/k8s/kubelet.ts';
 import { K8sAttestor } from './attest/k8s.ts';
 import { NameCache } from './attest/name-cache.ts';
@@ -130,8 +131,12 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   const contexts = new Contexts();
   const attestors: Attestor[] = [unix];
   if (config.attestors.k8s.enabled) {
-    const kubelet = new Kubelet(config.attestors.k8s, process.env, clock);
-    attestors.push(new K8sAttestor(kubelet, { ...config.attestors.k8s, contexts, clock, placeOf: containerOf }));
+    const { k8s } = config.attestors;
+    const kubelet = new Kubelet(k8s, process.env, clock);
+    const namespaces = k8s.enableNamespaceLabels
+      ? new ApiServer(process.env, { serviceAccount: SERVICE_ACCOUNT, clock })
+      : undefined;
+    attestors.push(new K8sAttestor(kubelet, { ...k8s, namespaces, contexts, clock, placeOf: containerOf }));
   }
   if (config.attestors.systemd.enabled) {
     attestors.push(new SystemdAttestor({ ...config.attestors.systemd, contexts, clock }));

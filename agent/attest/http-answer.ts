@@ -58,3 +58,28 @@ export async function readAnswer(response: IncomingMessage, most: number, sink: 
     if (!response.readableEnded) response.destroy();
   }
 }
+
+/** Takes in a document of JSON, which is held as a whole until it is parsed. */
+export class JsonSink implements AnswerSink {
+  readonly #chunks: Buffer[] = [];
+  #value: unknown;
+
+  /** What it said; `undefined` before its end. */
+  get value(): unknown {
+    return this.#value;
+  }
+
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+  }
+
+  /** @throws Error when it is no JSON */
+  end(): void {
+    const text = Buffer.concat(this.#chunks.splice(0)).toString('utf8');
+    try {
+      this.#value = JSON.parse(text);
+    } catch (error) {
+      throw new Error('it is no JSON', { cause: error });
+    }
+  }
+}

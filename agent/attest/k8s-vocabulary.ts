@@ -4,6 +4,7 @@ import type { SelectorName, SelectorNames, Vocabulary } from './vocabulary.ts';
 /** What of the configuration decides what the k8s attestor says. */
 export interface K8sSelectors {
   readonly enabled: boolean;
+  readonly enableNamespaceLabels: boolean;
 }
 
 interface Word extends SelectorName {
@@ -60,6 +61,7 @@ const OWNER_UID: Word = {
 
 const WORDS: Readonly<Record<string, Word>> = {
   ns: LABEL_NAME,
+  'ns-label': LABEL,
   sa: OBJECT_NAME,
   'pod-name': OBJECT_NAME,
   'pod-uid': UID,
@@ -86,11 +88,14 @@ export function k8sVocabulary(says: K8sSelectors): Vocabulary {
   };
 }
 
-function neverSaid(selector: Selector, { enabled }: K8sSelectors): string | undefined {
+function neverSaid(selector: Selector, { enableNamespaceLabels, enabled }: K8sSelectors): string | undefined {
   if (!enabled) return 'never matches: attestors.k8s.enabled is false';
   const [, name = '', ...rest] = selector.split(':');
   const word = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
   if (word === undefined) return `names nothing that k8s says; it says ${Object.keys(WORDS).join(', ')}`;
+  if (name === 'ns-label' && !enableNamespaceLabels) {
+    return 'never matches: attestors.k8s.enable_namespace_labels is false';
+  }
   if (!word.value.test(rest.join(':'))) return `never matches: k8s:${name} takes ${word.allowed}`;
   return undefined;
 }

@@ -3,7 +3,9 @@ import type { ProcessInstance } from '../peer/instance.ts';
 import { type Attestor, type Found, NOTHING } from './attestor.ts';
 import type { ContainerPlace } from './container-path.ts';
 import type { Contexts } from './contexts.ts';
+import type { NamespaceSource } from './k8s/api-server.ts';
 import type { PodSource } from './k8s/kubelet.ts';
+import { NamespaceLabels } from './k8s/namespace-labels.ts';
 import { MOST_ITEM_BYTES } from './k8s/pod-items.ts';
 import { PodList } from './k8s/pod-list.ts';
 import { PodLookup } from './k8s/pod-lookup.ts';
@@ -20,6 +22,8 @@ export interface K8sAttestorOptions {
   readonly containerWait?: number;
   /** Whether nobody looks at the kubelet's certificate. */
   readonly skipKubeletVerification: boolean;
+  /** Whose labels of namespaces are selectors too, if they are; this attestor's from now on. */
+  readonly namespaces?: NamespaceSource | undefined;
   /** In which container a process is. @throws Error when that cannot be told */
   readonly placeOf: (instance: ProcessInstance) => ContainerPlace | undefined;
 }
@@ -35,6 +39,8 @@ const UNVERIFIED =
   "attestors.k8s.skip_kubelet_verification is true: whoever answers at the kubelet's address says what pods are, and gets the agent's token";
 const SENTENCES = {
   list: 'The list of pods could not be had, and what it was before is used on: processes in pods that are newer get no identity',
+  namespace:
+    'The labels of a namespace could not be had; processes in it get an identity by what they were before, if that is known',
   tooLarge: `A pod with more than ${MOST_ITEM_BYTES} bytes in the kubelet's list was passed over, and its processes get no identity; look for one whose fields are filled up`,
 } as const;
 
@@ -48,6 +54,7 @@ export class K8sAttestor implements Attestor {
   readonly #list: PodList;
   readonly #lookup: PodLookup;
   readonly #watch: PodWatch;
+  readonly #namespaces: NamespaceLabels | undefined;
   readonly #shortcomings: Shortcomings<keyof typeof SENTENCES>;
 
   /** @param source is this attestor's from now on: it closes it */
@@ -66,6 +73,12 @@ export class K8sAttestor implements Attestor {
       wait: options.containerWait ?? CONTAINER_WAIT_MS,
     });
     this.#watch = new PodWatch(this.#list, { contexts, clock, interval: pollInterval });
+    this.#namespaces =
+      options.namespaces &&
+      new NamespaceLabels(options.namespaces, {
+        clock,
+        failed: (message) => this.#shortcomings.note('namespace', message),
+      });
   }
 
   async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
@@ -81,8 +94,9 @@ export class K8sAttestor implements Attestor {
       );
     }
     if (container.over) throw new Error(`container ${at.id} of pod ${namespace}/${name} has ended`);
+    const labels = (await this.#namespaces?.of(namespace)) ?? [];
     return {
-      selectors: [...pod.selectors, ...container.selectors],
+      selectors: [...pod.selectors, ...container.selectors, ...labels],
       context: { container: { engine: container.engine, id: container.id }, pod: { uid, namespace, name } },
     };
   }
@@ -93,7 +107,7 @@ export class K8sAttestor implements Attestor {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#watch.close(), this.#list.close()]);
+    await Promise.all([this.#watch.close(), this.#list.close(), this.#namespaces?.close()]);
   }
 
   async #find({ cgroup, id, podUid }: ContainerPlace, signal: AbortSignal): Promise<Place | undefined> {

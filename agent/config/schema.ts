@@ -194,6 +194,12 @@ const k8s = mapping({
     'The client certificate that the kubelet is shown, a PEM file. Read again for each request.',
   ),
   private_key_path: key(noPath, '', 'restart', 'Its key, which may be in the same file.'),
+  enable_namespace_labels: key(
+    flag,
+    false,
+    'restart',
+    'Whether there are `k8s:ns-label` selectors. The kubelet does not know the labels of namespaces: the API server is asked, as the service account of the agent, whose role needs `get` on `namespaces`.',
+  ),
   poll_interval: key(
     // The kubelet gives up a connection after 90 seconds without a question, and another might be another kubelet's.
     ttl('500ms', '1m'),

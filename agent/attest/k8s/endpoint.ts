@@ -113,7 +113,7 @@ function textOfCode(code: string, ca: string): string | undefined {
     case 'CERT_HAS_EXPIRED':
       return 'shows a certificate that has expired';
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
-      return 'shows a certificate of another node';
+      return 'shows a certificate of another host';
     case 'ECONNREFUSED':
       return 'does not listen';
     default:

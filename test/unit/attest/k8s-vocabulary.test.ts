@@ -4,13 +4,14 @@ import { parseSelector } from '../../../agent/kernel/selector.ts';
 
 const UID = '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0';
 
-function neverSaid(text: string, enabled = true): string | undefined {
-  return k8sVocabulary({ enabled }).neverSaid(parseSelector(text));
+function neverSaid(text: string, enabled = true, enableNamespaceLabels = true): string | undefined {
+  return k8sVocabulary({ enabled, enableNamespaceLabels }).neverSaid(parseSelector(text));
 }
 
 describe('what the k8s attestor may say', () => {
   it.each([
     'ns:shop',
+    'ns-label:pod-security.kubernetes.io/enforce:restricted',
     'sa:payments.internal',
     'node-name:node-1.example.org',
     'pod-name:pay-7d9f-x2x4z',
@@ -34,7 +35,7 @@ describe('what the k8s attestor may say', () => {
 
 describe('what it never says', () => {
   it.each([
-    ['namespace:shop', 'names nothing that k8s says; it says ns, sa, pod-name,'],
+    ['namespace:shop', 'names nothing that k8s says; it says ns, ns-label, sa,'],
     ['toString:x', 'names nothing that k8s says'],
     ['ns:Shop', 'takes a name of lower-case letters'],
     ['ns:', 'takes a name of lower-case letters'],
@@ -48,13 +49,18 @@ describe('what it never says', () => {
     expect(neverSaid(`k8s:${value}`)).toContain(why);
   });
 
+  test('a label of a namespace unless these are asked for', () => {
+    expect(neverSaid('k8s:ns-label:team:pay', true, false)).toContain('enable_namespace_labels is false');
+    expect(neverSaid('k8s:ns:pay', true, false)).toBeUndefined();
+  });
+
   test('anything while it is off', () => {
     expect(neverSaid('k8s:ns:shop', false)).toBe('never matches: attestors.k8s.enabled is false');
   });
 });
 
 test('each name has an example that it may say, and every one of them can be asked for', () => {
-  const names = [...(k8sVocabulary({ enabled: true }).names.get('k8s') ?? [])];
+  const names = [...(k8sVocabulary({ enabled: true, enableNamespaceLabels: true }).names.get('k8s') ?? [])];
   expect(names.length).toBeGreaterThan(10);
   for (const [name, { example, key }] of names) {
     expect(neverSaid(`k8s:${name}:${key === undefined ? '' : `Key${key}`}${example}`), name).toBeUndefined();

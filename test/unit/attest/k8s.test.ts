@@ -1,7 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Found } from '../../../agent/attest/attestor.ts';
 import type { ContainerPlace } from '../../../agent/attest/container-path.ts';
 import type { Context, ContextEnd } from '../../../agent/attest/context.ts';
 import { Contexts } from '../../../agent/attest/contexts.ts';
+import type { NamespaceSource } from '../../../agent/attest/k8s/api-server.ts';
+import { Refusal } from '../../../agent/attest/k8s/endpoint.ts';
 import { K8sAttestor } from '../../../agent/attest/k8s.ts';
 import type { ProcessInstance } from '../../../agent/peer/instance.ts';
 import { livingInstance } from '../../support/instance.ts';
@@ -21,11 +24,29 @@ afterEach(async () => {
   for (const attestor of closing.splice(0)) await attestor.close();
 });
 
+/** Namespaces without an API server. */
+class MemoryNamespaces implements NamespaceSource {
+  readonly labelled: Record<string, Record<string, string>> = {};
+  requests = 0;
+  closed = false;
+  failure: Error | undefined;
+
+  labels(namespace: string): Promise<Record<string, string>> {
+    this.requests += 1;
+    return this.failure === undefined ? Promise.resolve(this.labelled[namespace] ?? {}) : Promise.reject(this.failure);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+}
+
 /** An attestor over a list in memory, with processes where a test says that they are. */
 class World {
   readonly clock = new ManualClock();
   readonly contexts = new Contexts();
   readonly source = new MemoryPodSource();
+  readonly namespaces = new MemoryNamespaces();
   readonly attestor: K8sAttestor;
   readonly #places = new Map<ProcessInstance, ContainerPlace | undefined>();
 
@@ -36,6 +57,7 @@ class World {
       clock: this.clock,
       pollInterval: POLL_MS,
       skipKubeletVerification: false,
+      namespaces: this.namespaces,
       placeOf: (instance) => this.#places.get(instance),
     });
     closing.push(this.attestor);
@@ -287,8 +309,48 @@ describe('the list of pods', () => {
     const world = new World(pay);
     await world.enter(PAY, 'pay');
     await world.attestor.close();
-    expect(world.source.closed).toBe(true);
+    expect([world.source.closed, world.namespaces.closed]).toEqual([true, true]);
     expect(world.clock.alarms).toBe(0);
+  });
+});
+
+describe('the labels of a namespace', () => {
+  const ofNamespace = (found: Found) => found.selectors.filter((each) => each.startsWith('k8s:ns-label:'));
+
+  it('are asked for once for all who come, and again after a while', async () => {
+    const world = new World(pay);
+    world.namespaces.labelled['shop'] = { team: 'pay', 'example.org/tier': '' };
+    const found = await Promise.all(Array.from({ length: 20 }, () => world.attest(world.process(PAY, 'pay'))));
+    for (const each of found)
+      expect(ofNamespace(each)).toEqual(['k8s:ns-label:team:pay', 'k8s:ns-label:example.org/tier:']);
+    expect(world.namespaces.requests).toBe(1);
+    world.namespaces.labelled['shop'] = {};
+    await world.clock.elapse(10_000);
+    expect(ofNamespace(await world.attest(world.process(PAY, 'pay')))).toEqual([]);
+    expect(world.namespaces.requests).toBe(2);
+  });
+
+  it('are what they were while there is no API server, and not to be had of a namespace that was not asked for before', async () => {
+    const other: TestPod = { uid: NEXT, namespace: 'new', containers: [running('next')] };
+    const world = new World(pay, other);
+    world.namespaces.labelled['shop'] = { team: 'pay' };
+    await world.attest(world.process(PAY, 'pay'));
+    world.namespaces.failure = new Error('the API server at 10.0.0.1:443 does not listen');
+    await world.clock.elapse(60_000);
+    expect(ofNamespace(await world.attest(world.process(PAY, 'pay')))).toEqual(['k8s:ns-label:team:pay']);
+    await expect(world.attest(world.process(NEXT, 'next'))).rejects.toThrow('does not listen');
+    expect(world.attestor.shortcomings()).toEqual([expect.stringContaining('10.0.0.1:443 does not listen') as string]);
+  });
+
+  it('are not believed any more once the API server refuses to tell them', async () => {
+    const world = new World(pay);
+    world.namespaces.labelled['shop'] = { team: 'pay' };
+    await world.attest(world.process(PAY, 'pay'));
+    await world.clock.elapse(10_000);
+    world.namespaces.failure = new Refusal('knows no such namespace (404)');
+    await expect(world.attest(world.process(PAY, 'pay'))).rejects.toThrow('knows no such namespace');
+    world.namespaces.failure = new Error('does not listen');
+    await expect(world.attest(world.process(PAY, 'pay'))).rejects.toThrow('does not listen');
   });
 });
 

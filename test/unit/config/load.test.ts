@@ -73,6 +73,7 @@ describe('a configuration', () => {
           tokenPath: '/var/run/secrets/kubernetes.io/serviceaccount/token',
           certificatePath: '',
           privateKeyPath: '',
+          enableNamespaceLabels: false,
           pollInterval: 2000,
           maxAnswerSize: 64 * 1024 ** 2,
         },

@@ -90,7 +90,7 @@ describe('the kubelet', () => {
     const kubelet = await start({ host: 'node-1.internal' });
     const options = { ...kubelet.options, nodeName: '' };
     expect(await failure(client(options, { MY_NODE_NAME: 'localhost' }))).toContain(
-      'shows a certificate of another node',
+      'shows a certificate of another host',
     );
     await client(options).read(sink(), ENDLESS);
     expect(kubelet.requests).toBe(1);
@@ -102,7 +102,7 @@ describe('the kubelet', () => {
       { ca: new ClusterCa() },
       'shows a certificate that attestors.k8s.kubelet_ca_path has not signed',
     ],
-    ['of another node', { host: 'node-2' }, 'shows a certificate of another node'],
+    ['of another node', { host: 'node-2' }, 'shows a certificate of another host'],
     ['that has expired', { notAfter: Date.now() - 60_000 }, 'shows a certificate that has expired'],
   ])('with a certificate %s is sent no token', async (which, terms, message) => {
     const kubelet = await start(terms);
