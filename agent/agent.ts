@@ -2,10 +2,12 @@ import { join } from 'node:path';
 import type { Attestor } from './attest/attestor.ts';
 import { containerOf } from './attest/container-of.ts';
 import { Contexts } from './attest/contexts.ts';
+import { dockerAttestor } from './attest/docker.ts';
 import { ApiServer, SERVICE_ACCOUNT } from './attest/k8s/api-server.ts';
 import { Kubelet } from './attest/k8s/kubelet.ts';
 import { K8sAttestor } from './attest/k8s.ts';
 import { NameCache } from './attest/name-cache.ts';
+import { podmanAttestor } from './attest/podman.ts';
 import { AttestationRunner } from './attest/runner.ts';
 import { SystemdAttestor } from './attest/systemd.ts';
 import { UnixAttestor } from './attest/unix.ts';
@@ -130,6 +132,10 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   const unix = new UnixAttestor(names, { ...config.attestors.unix, clock });
   const contexts = new Contexts();
   const attestors: Attestor[] = [unix];
+  const place = { contexts, clock, placeOf: containerOf };
+  const { docker, podman } = config.attestors;
+  if (docker.enabled) attestors.push(dockerAttestor(docker.socket, place));
+  if (podman.enabled) attestors.push(podmanAttestor(podman, place));
   if (config.attestors.k8s.enabled) {
     const { k8s } = config.attestors;
     const kubelet = new Kubelet(k8s, process.env, clock);

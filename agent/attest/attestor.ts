@@ -21,7 +21,7 @@ export const NOTHING: Found = Object.freeze({ selectors: Object.freeze([]), cont
  * The runner asks afterwards whether the process still lives: an attestor may read `/proc/<pid>` without asking itself.
  */
 export interface Attestor {
-  /** The type in front of each of its selectors: `unix`. */
+  /** What `status` calls it; nearly always the type in front of each of its selectors too: `unix`. */
   readonly name: string;
   attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found>;
   /** What it could not read, for `status`: one sentence each, none twice; empty when all is well. */

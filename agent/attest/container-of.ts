@@ -8,7 +8,7 @@ import type { ContainerPlace } from './container-path.ts';
  *
  * @throws Error when that cannot be told: also where `/proc` hides the process from the agent
  */
-export function containerOf({ pid }: ProcessInstance): ContainerPlace | undefined {
+export function containerOf({ pid }: Pick<ProcessInstance, 'pid'>): ContainerPlace | undefined {
   const cgroup = readText(`/proc/${pid}/cgroup`);
   if (cgroup === undefined) throw new Error(`/proc/${pid}/cgroup cannot be read`);
   return containerIn(cgroup, readText(`/proc/${pid}/mountinfo`));

@@ -48,6 +48,8 @@ export function withAbsolutePaths(
     bundles: document.bundles.map((bundle) => ({ ...bundle, file: absolute(bundle.file) })),
     attestors: {
       ...attestors,
+      docker: { ...attestors.docker, socket: absolute(attestors.docker.socket) },
+      podman: { ...attestors.podman, socket: absolute(attestors.podman.socket) },
       systemd: { ...attestors.systemd, socket: absolute(attestors.systemd.socket) },
       k8s: {
         ...attestors.k8s,

@@ -141,6 +141,46 @@ const systemd = mapping({
   socket: key(path, '/run/dbus/system_bus_socket', 'restart', "The socket of the system's message bus."),
 });
 
+const docker = mapping({
+  enabled: key(
+    flag,
+    false,
+    'restart',
+    'Whether processes in containers of Docker Engine have `docker:` selectors, and lose their identities when their container ends.',
+  ),
+  socket: key(
+    path,
+    '/run/docker.sock',
+    'restart',
+    "The engine's socket. Whoever may write to it is root of the machine.",
+  ),
+});
+
+const podman = mapping({
+  enabled: key(
+    flag,
+    false,
+    'restart',
+    'Whether processes in containers of podman have `docker:` selectors, as SPIRE has it, and lose their identities when their container ends.',
+  ),
+  socket: key(
+    path,
+    '/run/podman/podman.sock',
+    'restart',
+    "The socket of root's podman. Whoever may write to it is root of the machine.",
+  ),
+  rootless_users: key(
+    kind(
+      'a list of user ids',
+      'list',
+      list(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(4_294_967_294)), 0, 1000),
+    ),
+    [],
+    'restart',
+    'Whose own podman is believed, at `/run/user/<uid>/podman/podman.sock`. Such a user says whatever he likes of his containers: any label, any image.',
+  ),
+});
+
 const noPath = kind('a path, or nothing', 'path', optionalPath);
 
 const k8s = mapping({
@@ -452,7 +492,13 @@ export const configSchema = mapping({
     'The bundles of other trust domains, each a SPIFFE bundle file. Not the own trust domain, and none twice.',
   ),
   attestors: v.optional(
-    mapping({ unix: v.optional(unix, {}), k8s: v.optional(k8s, {}), systemd: v.optional(systemd, {}) }),
+    mapping({
+      unix: v.optional(unix, {}),
+      docker: v.optional(docker, {}),
+      podman: v.optional(podman, {}),
+      k8s: v.optional(k8s, {}),
+      systemd: v.optional(systemd, {}),
+    }),
     {},
   ),
   defaults: v.optional(defaults, {}),

@@ -34,7 +34,7 @@ export function selector(type: string, ...parts: readonly [string, ...string[]])
   return `${type}:${parts.join(':')}` as Selector;
 }
 
-/** The type of a selector, which is the name of the attestor that makes it: `unix`. */
+/** The type of a selector, which says who makes it: `unix`. */
 export function selectorType(of: Selector): string {
   return of.slice(0, of.indexOf(':'));
 }

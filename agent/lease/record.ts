@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Attested } from '../attest/attestor.ts';
 import type { Context } from '../attest/context.ts';
+import { mayBeSecret } from '../attest/docker-vocabulary.ts';
 import type { CallerRefused, InstanceRecord, SvidIssued, SvidKind, SvidRefused } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Grant, IssueRequest, Refusal } from '../policy/grant.ts';
@@ -100,7 +101,7 @@ function asked(request: IssueRequest, decision: Grant | Refusal, lease: Lease) {
     kind,
     occasion,
     instance: instanceRecordOf(instance, context),
-    selectors: selectorsOf(request.selectors),
+    selectors: selectorsOf(request.selectors, entry),
     entry: entry.id,
     ...ownerOf(entry),
     spiffe_id: entry.spiffeId,
@@ -109,11 +110,21 @@ function asked(request: IssueRequest, decision: Grant | Refusal, lease: Lease) {
   };
 }
 
+/**
+ * What was attested, sorted. An environment variable, which may be a password, is left out unless the entry asks for it: a ledger is kept
+ * for years, and given to others.
+ */
+function selectorsOf(selectors: Attested['selectors'], entry?: Entry): readonly string[] {
+  const list = openSelectorsOf(selectors);
+  const asked = entry?.selectors.filter((selector) => mayBeSecret(selector) && selectors.has(selector)) ?? [];
+  return asked.length === 0 ? list : Object.freeze([...list, ...asked].toSorted());
+}
+
 /** While nothing about a process changes, attestation gives the same set: sorted once, and one list for the ledger to encode once. */
-function selectorsOf(selectors: Attested['selectors']): readonly string[] {
+function openSelectorsOf(selectors: Attested['selectors']): readonly string[] {
   let list = selectorLists.get(selectors);
   if (list === undefined) {
-    list = Object.freeze([...selectors].toSorted());
+    list = Object.freeze([...selectors].filter((selector) => !mayBeSecret(selector)).toSorted());
     selectorLists.set(selectors, list);
   }
   return list;

@@ -44,6 +44,8 @@ test('the sections are what keys stand in', () => {
     'authority',
     'attestors',
     'attestors.unix',
+    'attestors.docker',
+    'attestors.podman',
     'attestors.k8s',
     'attestors.systemd',
     'defaults',

@@ -62,6 +62,8 @@ describe('a configuration', () => {
       bundles: [],
       attestors: {
         unix: { path: true, sha256: false, maxHashSize: 256 * 1024 ** 2 },
+        docker: { enabled: false, socket: '/run/docker.sock' },
+        podman: { enabled: false, socket: '/run/podman/podman.sock', rootlessUsers: [] },
         k8s: {
           enabled: false,
           nodeName: '',

@@ -65,8 +65,15 @@ describe('the examples', () => {
 });
 
 /** Which attestors an entry is for is not what its example is about. */
-function allSwitchedOn({ k8s, systemd, unix }: Config['attestors']): Config['attestors'] {
-  return { unix, systemd: { ...systemd, enabled: true }, k8s: { ...k8s, enabled: true } };
+function allSwitchedOn({ docker, k8s, podman, systemd, unix }: Config['attestors']): Config['attestors'] {
+  const enabled = true;
+  return {
+    unix,
+    docker: { ...docker, enabled },
+    podman: { ...podman, enabled },
+    k8s: { ...k8s, enabled },
+    systemd: { ...systemd, enabled },
+  };
 }
 
 function configOf(text: string): Promise<Config> {

@@ -1,0 +1,35 @@
+import { EngineAttestor, type EngineAttestorOptions } from './engine/engine-attestor.ts';
+
+export interface PodmanOptions {
+  /** Of root's podman. */
+  readonly socket: string;
+  /** The users whose own podman is believed. */
+  readonly rootlessUsers: readonly number[];
+}
+
+/** Where a user's own podman listens. The directory is his alone. */
+const OF_USER = (uid: number): string => `/run/user/${uid}/podman/podman.sock`;
+
+/**
+ * The `podman` attestor, of root's podman and of that of the users who are believed: each says of his own containers what he likes. Its
+ * selectors are of type `docker`, as with SPIRE, so that an entry means the same whichever of both runs the container.
+ */
+export function podmanAttestor(
+  { rootlessUsers, socket }: PodmanOptions,
+  options: EngineAttestorOptions,
+  ofUser: (uid: number) => string = OF_USER,
+): EngineAttestor {
+  const believed: ReadonlySet<number> = new Set(rootlessUsers);
+  return new EngineAttestor(
+    {
+      name: 'podman',
+      engineOf({ engine, owner }) {
+        if (engine !== 'podman') return undefined;
+        if (owner === undefined) return { name: 'podman', socket };
+        return believed.has(owner) ? { name: `podman-${owner}`, socket: ofUser(owner) } : undefined;
+      },
+      isUnsure: () => false,
+    },
+    options,
+  );
+}
