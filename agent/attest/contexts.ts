@@ -2,6 +2,7 @@ import type { Context, ContextEnd, ContextKind } from './context.ts';
 import { contextKeys } from './context.ts';
 
 type OnEnd = (end: ContextEnd) => void;
+type OnNew = (kind: ContextKind, key: string, context: Context) => void;
 
 interface InUse {
   readonly context: Context;
@@ -28,6 +29,7 @@ export class Contexts {
     unit: new Map(),
   };
   readonly #onUse = new Set<(kind: ContextKind) => void>();
+  readonly #onNew = new Set<OnNew>();
 
   /**
    * Counts somebody in.
@@ -53,7 +55,11 @@ export class Contexts {
       leave();
       ended(reason);
     };
-    for (const [kind, key] of keys) this.#enter(kind, key, context, onEnd);
+    const fresh = [...keys].filter(([kind, key]) => this.#enter(kind, key, context, onEnd));
+    for (const [kind, key] of fresh) {
+      // Whoever is told may find that it is over.
+      for (const run of this.#onNew) if (!left) run(kind, key, context);
+    }
     return leave;
   }
 
@@ -73,6 +79,15 @@ export class Contexts {
     return () => this.#onUse.delete(run);
   }
 
+  /**
+   * Runs `run` with each context that comes into use, once for all who are in it: what it was found to be may have been over by the time
+   * that somebody entered, and was not watched before. Returns how to take it back.
+   */
+  followNew(run: OnNew): () => void {
+    this.#onNew.add(run);
+    return () => this.#onNew.delete(run);
+  }
+
   /** Says that a context is over, for good. Everybody in it is told in this turn. */
   end(kind: ContextKind, key: string, reason: ContextEnd): void {
     const ended = this.#ended[kind];
@@ -80,17 +95,28 @@ export class Contexts {
     ended.set(key, reason);
     const [oldest] = ended.keys();
     if (ended.size > MOST_REMEMBERED && oldest !== undefined) ended.delete(oldest);
-    for (const follower of this.#inUse[kind].get(key)?.followers ?? []) follower(reason);
+    for (const follower of this.#inUse[kind].get(key)?.followers ?? []) {
+      try {
+        follower(reason);
+      } catch (error) {
+        // The others are told all the same; the defect is a crash afterwards.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 
-  #enter(kind: ContextKind, key: string, context: Context, follower: OnEnd): void {
+  /** @returns whether nobody was in it before */
+  #enter(kind: ContextKind, key: string, context: Context, follower: OnEnd): boolean {
     const known = this.#inUse[kind].get(key);
     if (known !== undefined) {
       known.followers.add(follower);
-      return;
+      return false;
     }
     this.#inUse[kind].set(key, { context, followers: new Set([follower]) });
     if (this.count(kind) === 1) this.#tellUse(kind);
+    return true;
   }
 
   #leave(kind: ContextKind, key: string, follower: OnEnd): void {

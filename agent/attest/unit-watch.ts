@@ -5,8 +5,7 @@ import type { Contexts } from './contexts.ts';
 import { within } from './deadline.ts';
 import type { SystemdManager } from './systemd-manager.ts';
 
-// All units in use are compared with what systemd says this often, whatever it has told: a unit may have ended between an attestation
-// and the lease that hangs on it.
+// All units in use are compared with what systemd says this often, whatever it has told.
 const LOOK_MS = 10_000;
 // After a failure; a bus that is started again is back within a second.
 const RETRY_MS = 1000;
@@ -20,11 +19,13 @@ export class UnitWatch {
   readonly #manager: SystemdManager;
   readonly #contexts: Contexts;
   readonly #clock: Clock;
-  readonly #unfollow: () => void;
+  readonly #unfollow: readonly (() => void)[];
   readonly #closing = new AbortController();
   // Units that are being looked at; `again` when one has changed meanwhile.
   readonly #looking = new Map<string, 'once' | 'again'>();
   #running: Promise<void> | undefined;
+  /** Whether systemd tells of changes; all units in use are looked at once it does. */
+  #follows = false;
   #failure: string | undefined;
   #idle = new AbortController();
 
@@ -33,9 +34,15 @@ export class UnitWatch {
     this.#manager = manager;
     this.#contexts = contexts;
     this.#clock = clock;
-    this.#unfollow = contexts.followUse((kind) => {
-      if (kind === 'unit') this.#useChanged();
-    });
+    this.#unfollow = [
+      contexts.followUse((kind) => {
+        if (kind === 'unit') this.#useChanged();
+      }),
+      // It may have ended between the attestation and the lease that hangs on it, and that was told while nobody cared.
+      contexts.followNew((kind, _key, { unit }) => {
+        if (kind === 'unit' && unit !== undefined && this.#follows) this.#changed(unit.id);
+      }),
+    ];
   }
 
   /** Why an end would go unnoticed now; `undefined` when it would not. */
@@ -44,7 +51,7 @@ export class UnitWatch {
   }
 
   async close(): Promise<void> {
-    this.#unfollow();
+    for (const unfollow of this.#unfollow) unfollow();
     this.#closing.abort(new Error('the agent shuts down'));
     await this.#running;
   }
@@ -86,6 +93,7 @@ export class UnitWatch {
       lost.abort(new Error('the connection to the message bus was lost, or systemd came to it anew')),
     );
     const signal = AbortSignal.any([until, lost.signal]);
+    this.#follows = true;
     try {
       while (!signal.aborted) {
         for (const unit of new Set(this.#unitsInUse())) await this.#look(unit, signal);
@@ -94,6 +102,7 @@ export class UnitWatch {
       }
       if (!until.aborted) lost.signal.throwIfAborted();
     } finally {
+      this.#follows = false;
       following.stop();
     }
   }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { sleep } from '../../kernel/sleep.ts';
+import type { Context, ContextKind } from '../context.ts';
 import type { Contexts } from '../contexts.ts';
 import type { PodList } from './pod-list.ts';
 import type { Pods } from './pods.ts';
@@ -22,35 +23,47 @@ const LONGEST_PAUSE_MS = 30_000;
 export class PodWatch {
   readonly #list: PodList;
   readonly #options: PodWatchOptions;
-  readonly #unfollow: () => void;
+  readonly #unfollow: readonly (() => void)[];
   readonly #closing = new AbortController();
   #polling: Promise<void> | undefined;
 
   constructor(list: PodList, options: PodWatchOptions) {
     this.#list = list;
     this.#options = options;
-    this.#unfollow = options.contexts.followUse(() => this.#begin());
+    this.#unfollow = [
+      options.contexts.followUse(() => this.#begin()),
+      // A list that came between the attestation and the lease that hangs on it may be the one that says it is over.
+      options.contexts.followNew((kind, key, context) => {
+        if (list.latest !== undefined) this.#compareOne(list.latest, kind, key, context);
+      }),
+    ];
     this.#begin();
   }
 
   /** Ends what is over by a list, in this turn. */
   compare(pods: Pods): void {
     const { contexts } = this.#options;
-    for (const [key, { pod }] of contexts.inUse('pod')) {
-      const end = pod && pods.endOfPod(pod);
-      if (end !== undefined) contexts.end('pod', key, end);
-    }
-    for (const [key, { container, pod }] of contexts.inUse('container')) {
-      // A container that is in no pod is another engine's.
-      if (container === undefined || pod === undefined) continue;
-      if (pods.isOver(container.id, pod)) contexts.end('container', key, 'container-ended');
+    for (const kind of ['pod', 'container'] as const) {
+      for (const [key, context] of contexts.inUse(kind)) this.#compareOne(pods, kind, key, context);
     }
   }
 
   async close(): Promise<void> {
-    this.#unfollow();
+    for (const unfollow of this.#unfollow) unfollow();
     this.#closing.abort();
     await this.#polling;
+  }
+
+  #compareOne(pods: Pods, kind: ContextKind, key: string, { container, pod }: Context): void {
+    // A container that is in no pod is another engine's.
+    if (pod === undefined) return;
+    const { contexts } = this.#options;
+    const end = pods.endOfPod(pod);
+    if (kind === 'pod' && end !== undefined) contexts.end(kind, key, end);
+    // Where its pod is over that says more, and is told by itself.
+    if (kind === 'container' && container !== undefined && end === undefined && pods.isOver(container.id, pod)) {
+      contexts.end(kind, key, 'container-ended');
+    }
   }
 
   #begin(): void {

@@ -59,6 +59,27 @@ it('who leaves because a neighbour was told is not told any more', () => {
   expect(ends).toEqual(['first']);
 });
 
+it('a defect of one who is told keeps nobody else from being told', async () => {
+  const uncaught = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  const crash = new Promise<unknown>((resolve) => {
+    process.once('uncaughtException', resolve);
+  });
+  try {
+    const contexts = new Contexts();
+    const defect = new Error('a defect');
+    contexts.enter(POD, () => {
+      throw defect;
+    });
+    const other = enter(contexts, POD);
+    contexts.end('pod', 'u1', 'pod-ended');
+    expect(other.ends).toEqual(['pod-ended']);
+    expect(await crash).toBe(defect);
+  } finally {
+    for (const listener of uncaught) process.on('uncaughtException', listener);
+  }
+});
+
 it('tells when there is something of a kind to watch, and when there is not any more', () => {
   const contexts = new Contexts();
   const told: string[] = [];
@@ -72,6 +93,36 @@ it('tells when there is something of a kind to watch, and when there is not any 
   unfollow();
   enter(contexts, CONTAINER);
   expect(told).toHaveLength(4);
+});
+
+it('tells of each context that comes into use, once for all who are in it', () => {
+  const contexts = new Contexts();
+  const told: (string | undefined)[] = [];
+  const unfollow = contexts.followNew((kind, _key, { pod }) => told.push(`${kind} ${pod?.uid}`));
+  const [one, two] = [enter(contexts, POD), enter(contexts, POD)];
+  enter(contexts, { pod: { uid: 'u2', namespace: 'shop', name: 'ship' } });
+  expect(told).toEqual(['container u1', 'pod u1', 'pod u2']);
+  one.leave();
+  two.leave();
+  enter(contexts, POD);
+  expect(told.slice(3)).toEqual(['container u1', 'pod u1']);
+  unfollow();
+  enter(contexts, CONTAINER);
+  expect(told).toHaveLength(5);
+});
+
+it('who comes in is told at once when one who looks finds it over, and is in nothing then', () => {
+  const contexts = new Contexts();
+  const looked: string[] = [];
+  contexts.followNew((kind, key) => {
+    looked.push(kind);
+    contexts.end(kind, key, 'container-ended');
+  });
+  const { ends, leave } = enter(contexts, POD);
+  expect(ends).toEqual(['container-ended']);
+  expect(looked).toEqual(['container']);
+  expect([contexts.count('container'), contexts.count('pod')]).toEqual([0, 0]);
+  leave();
 });
 
 it('forgets what ended long ago, and keeps what ended last', () => {

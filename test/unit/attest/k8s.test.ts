@@ -387,6 +387,16 @@ describe('an identity', () => {
     expect([ends, others]).toEqual([['pod-ended'], []]);
   });
 
+  it('that is given when its pod has just gone ends at once, also of a static pod, whose absence alone says nothing', async () => {
+    const world = new World(pay, { uid: STATIC, name: 'proxy', source: 'file', containers: [running('proxy')] });
+    await world.enter(PAY, 'pay');
+    const { context } = await world.attest(world.process(STATIC, 'proxy'));
+    world.source.list(pay);
+    await world.clock.elapse(POLL_MS);
+    expect(world.enterContext(context)).toEqual(['pod-ended']);
+    expect(world.contexts.count('pod')).toBe(1);
+  });
+
   it('ends with its container, and lasts in the others of the pod', async () => {
     const both = { uid: PAY, containers: [running('pay'), running('proxy')] };
     const world = new World(both);

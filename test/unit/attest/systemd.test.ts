@@ -235,6 +235,19 @@ describe('the end of a unit', () => {
     expect(ends).toEqual([]);
   });
 
+  it('between what was found and the lease that hangs on it is noticed, while others are watched', async () => {
+    await entered();
+    const other = { ...PAYMENTS, id: 'other.service', invocation: SECOND };
+    const { context } = await attest(processIn(other));
+    bus.change('other.service', { state: 'inactive' });
+    // An answer that comes behind what was told.
+    await attest();
+    const late: ContextEnd[] = [];
+    contexts.enter(context, (end) => late.push(end));
+    await vi.waitFor(() => expect(late).toEqual(['unit-ended']));
+    expect(ends).toEqual([]);
+  });
+
   it('is not so much as asked about because of a stranger’s signal', async () => {
     await entered();
     const before = bus.calls.length;
