@@ -55,6 +55,11 @@ export class Cluster implements AsyncDisposable {
     return cluster;
   }
 
+  /** Where the kubelet has the volumes of pods, in the machine. */
+  get kubeletDirectory(): string {
+    return this.#in('kubelet');
+  }
+
   async startKubelet(): Promise<void> {
     const { machine } = this;
     this.#kubelet = machine.start('kubelet', [
@@ -62,7 +67,7 @@ export class Cluster implements AsyncDisposable {
       'kubelet',
       `--config=${this.#in('kubelet.yaml')}`,
       `--kubeconfig=${this.#in('kubelet.kubeconfig')}`,
-      `--root-dir=${this.#in('kubelet')}`,
+      `--root-dir=${this.kubeletDirectory}`,
       `--hostname-override=${NODE}`,
       `--node-ip=${ADDRESS}`,
       '--v=2',

@@ -1,16 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Program } from '../program.ts';
 import type { Machine } from './machine.ts';
 
 /** `kubectl` as the cluster's administrator. */
 export class Kubectl {
   readonly #machine: Machine;
   readonly #command: readonly string[];
+  /** In the machine. */
+  readonly kubeconfig: string;
 
   /** @param node the program of a node @param kubeconfig in the machine */
   constructor(machine: Machine, node: string, kubeconfig: string) {
     this.#machine = machine;
+    this.kubeconfig = kubeconfig;
     this.#command = [node, 'kubectl', `--kubeconfig=${kubeconfig}`];
   }
 
@@ -26,13 +28,6 @@ export class Kubectl {
   /** Applies manifests; what they say of fields that nobody knows is an error. @returns what it has printed */
   apply(manifests: string, ...args: readonly string[]): Promise<string> {
     return this.#fed(manifests, ['apply', '--validate=strict', '--filename=-', ...args]);
-  }
-
-  /** What a pod prints, as it comes. @param container of a pod with several */
-  logs(namespace: string, pod: string, container?: string): Program {
-    const of = container === undefined ? [] : [`--container=${container}`];
-    const args = ['logs', '--follow', `--namespace=${namespace}`, pod, ...of];
-    return new Program(this.#machine.command([...this.#command, ...args]));
   }
 
   async #fed(input: string, args: readonly string[]): Promise<string> {

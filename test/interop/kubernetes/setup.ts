@@ -1,11 +1,11 @@
 import type { TestProject } from 'vitest/node';
 import type { Equipment } from '../equipment.ts';
-import { helmProgram, manifestDecoder, nodeTools } from './toolchain.ts';
+import { agentImageFile, helmProgram, manifestDecoder, nodeTools } from './toolchain.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** By what it is for. */
-    kubernetes: Readonly<Record<'helm' | 'manifests' | 'node', Equipment>>;
+    kubernetes: Readonly<Record<'helm' | 'manifests' | 'node' | 'agent', Equipment>>;
   }
 }
 
@@ -14,5 +14,6 @@ export default async function setup({ provide }: TestProject): Promise<void> {
   const helm = await helmProgram();
   const manifests = await manifestDecoder();
   const node = await nodeTools();
-  provide('kubernetes', { helm, manifests, node });
+  const agent = await agentImageFile();
+  provide('kubernetes', { helm, manifests, node, agent });
 }

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Equipment } from '../equipment.ts';
 import { built, tool } from '../toolchains.ts';
+import { agentImage } from './agent-image.ts';
 import { unpackPackages } from './debian.ts';
 import { workloadImage } from './image.ts';
 
@@ -18,6 +19,8 @@ export interface NodePrograms {
   readonly debian: string;
   /** The image of workloads, in a file. */
   readonly workloadImage: string;
+  /** The image of the agent, in a file. */
+  readonly agentImage: string;
 }
 
 /** Where things are built, and stay, since that takes longer than the tests do. */
@@ -31,6 +34,7 @@ export const NODE_PROGRAMS: NodePrograms = {
   node: placeOf('node'),
   debian: join(placeOf('debian'), 'root'),
   workloadImage: placeOf('workload.tar'),
+  agentImage: placeOf('agent.tar'),
 };
 
 /** What the programs of the last cluster have written. */
@@ -52,6 +56,13 @@ export function nodeTools(): Promise<Equipment> {
     await goBuild('../go', workload, ['./held']);
     writeFileSync(NODE_PROGRAMS.workloadImage, workloadImage(NODE_PROGRAMS.debian, workload));
   });
+}
+
+/** The agent as it is now. */
+export function agentImageFile(): Promise<Equipment> {
+  return built(['ldd'], [NODE_PROGRAMS.agentImage], async () =>
+    writeFileSync(NODE_PROGRAMS.agentImage, await agentImage(placeOf('agent'))),
+  );
 }
 
 /** Helm, and beside it what decodes manifests. */

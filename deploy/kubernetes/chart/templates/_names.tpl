@@ -55,9 +55,9 @@ The configuration file. The admin socket is not beside the other: whoever mounts
 
 {{- define "mayfly.entries" -}}
 {{- $entries := list }}
-{{- if .Values.serviceAccountIdentities }}
+{{- if .Values.serviceAccountIdentities.enabled }}
 {{- $id := printf "spiffe://%s/ns/{{k8s.ns}}/sa/{{k8s.sa}}" .Values.trustDomain }}
-{{- $entries = append $entries (dict "id" "service-accounts" "spiffe_id" $id "selectors" (list)) }}
+{{- $entries = append $entries (merge (dict "id" "service-accounts" "spiffe_id" $id) .Values.serviceAccountIdentities.entry) }}
 {{- end }}
 {{- dict "entries" (concat $entries .Values.entries) | toYaml }}
 {{- end }}
