@@ -107,7 +107,8 @@ describe.skipIf(descriptorLimit < CONNECTIONS + 200)(
         await flood.tell(`open ${CONNECTIONS}`);
         const counts = await eventually('all are served or refused', async () => {
           const now = await flood.tell('count');
-          return now.open <= admitted ? now : undefined;
+          const told = now.open + now.closed + now.failed;
+          return now.open <= admitted && told === CONNECTIONS ? now : undefined;
         });
         settled = true;
         return counts;

@@ -16,15 +16,20 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 function add(): void {
   let connected = false;
+  let isFull = false;
   const socket = connect(path, () => {
     connected = true;
   });
   open.add(socket);
   socket.resume();
-  socket.on('error', () => undefined);
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    isFull = error.code === 'EAGAIN';
+  });
   socket.on('close', () => {
     open.delete(socket);
-    if (connected) closed += 1;
+    // Nobody has accepted for a while: that is the machine's doing, not the agent's.
+    if (isFull) setTimeout(add, 10);
+    else if (connected) closed += 1;
     else failed += 1;
   });
 }
