@@ -3,6 +3,7 @@ import { type Selector, selector } from '../kernel/selector.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import type { Entry } from './entry.ts';
 import type { Placeholder } from './placeholder.ts';
+import { isGivenAwayBy } from './template-overlap.ts';
 import { type EntryTemplate, isTemplate, type WrittenEntry } from './written-entry.ts';
 
 /** What the rest of the agent makes of entries. */
@@ -23,7 +24,7 @@ export function entryWarnings(entries: readonly WrittenEntry[], surroundings: En
   const templates = entries.filter(isTemplate);
   for (const entry of entries) {
     for (const doubt of isTemplate(entry)
-      ? templateDoubts(entry, surroundings)
+      ? [...templateDoubts(entry, surroundings), ...collisions(entry, templates)]
       : [...doubts(entry, surroundings), ...claims(entry, templates)]) {
       count += 1;
       if (told.length < MOST_TOLD) told.push(`${entry.source}: entry ${entry.id}: ${doubt}`);
@@ -53,6 +54,15 @@ function* claims(entry: Entry, templates: readonly EntryTemplate[]): Generator<s
     const asked = renderer.named(entry.spiffeId)?.selectors;
     if (asked === undefined || entry.selectors.every((selector) => asked.includes(selector))) continue;
     yield `the template ${id} gives ${entry.spiffeId} to every process with ${asked.join(' and ')}, whatever else this entry asks for`;
+  }
+}
+
+/** Templates that may give one and the same identity, for different reasons. Each pair is told once. */
+function* collisions(template: EntryTemplate, templates: readonly EntryTemplate[]): Generator<string> {
+  for (const other of templates) {
+    if (other.id <= template.id) continue;
+    if (!isGivenAwayBy(template, other) && !isGivenAwayBy(other, template)) continue;
+    yield `it and the template ${other.id} may give one and the same identity to different processes: ${template.renderer.spiffeId} and ${other.renderer.spiffeId}`;
   }
 }
 

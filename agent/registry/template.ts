@@ -3,7 +3,7 @@ import type { Placeholder } from './placeholder.ts';
 import { parsePlaceholder } from './placeholder.ts';
 
 /** What stands between two separators: text, or text around one placeholder. */
-interface Segment {
+export interface Segment {
   readonly before: string;
   readonly placeholder?: Placeholder;
   readonly after: string;
@@ -19,12 +19,12 @@ type Separator = '/' | '.';
 export class Template {
   /** As it is written. */
   readonly text: string;
-  readonly #segments: readonly Segment[];
+  readonly segments: readonly Segment[];
   readonly #separator: Separator;
 
   private constructor(text: string, segments: readonly Segment[], separator: Separator) {
     this.text = text;
-    this.#segments = segments;
+    this.segments = segments;
     this.#separator = separator;
   }
 
@@ -36,18 +36,18 @@ export class Template {
 
   /** Each once. */
   get placeholders(): readonly Placeholder[] {
-    const all = this.#segments.flatMap(({ placeholder }) => placeholder ?? []);
+    const all = this.segments.flatMap(({ placeholder }) => placeholder ?? []);
     return [...new Map(all.map((placeholder) => [placeholder.text, placeholder])).values()];
   }
 
   /** True when a placeholder stands among the first `count` segments. */
   hasPlaceholderWithin(count: number): boolean {
-    return this.#segments.slice(0, count).some(({ placeholder }) => placeholder !== undefined);
+    return this.segments.slice(0, count).some(({ placeholder }) => placeholder !== undefined);
   }
 
   /** The text with a value in place of each placeholder; a value is taken as it is, braces and all. */
   fill(valueOf: (placeholder: Placeholder) => string): string {
-    return this.#segments
+    return this.segments
       .map(({ after, before, placeholder }) =>
         placeholder === undefined ? before : `${before}${valueOf(placeholder)}${after}`,
       )
@@ -57,21 +57,25 @@ export class Template {
   /** The way back: the values that give `filled`, by the placeholder's text; `undefined` when none do. */
   valuesIn(filled: string): ReadonlyMap<string, string> | undefined {
     const given = filled.split(this.#separator);
-    if (given.length !== this.#segments.length) return undefined;
+    if (given.length !== this.segments.length) return undefined;
     const values = new Map<string, string>();
-    for (const [index, { after, before, placeholder }] of this.#segments.entries()) {
-      const own = given[index] ?? '';
-      if (placeholder === undefined) {
-        if (own !== before) return undefined;
-        continue;
-      }
-      if (!own.startsWith(before) || !own.slice(before.length).endsWith(after)) return undefined;
-      const value = own.slice(before.length, own.length - after.length);
-      if (value === '' || (values.get(placeholder.text) ?? value) !== value) return undefined;
+    for (const [index, segment] of this.segments.entries()) {
+      const value = valueIn(segment, given[index] ?? '');
+      if (value === undefined) return undefined;
+      const { placeholder } = segment;
+      if (placeholder === undefined) continue;
+      if ((values.get(placeholder.text) ?? value) !== value) return undefined;
       values.set(placeholder.text, value);
     }
     return values;
   }
+}
+
+/** The value that a segment's placeholder has where `own` comes of it; `''` of a segment without one, `undefined` where none gives it. */
+export function valueIn({ after, before, placeholder }: Segment, own: string): string | undefined {
+  if (placeholder === undefined) return own === before ? '' : undefined;
+  if (!own.startsWith(before) || !own.slice(before.length).endsWith(after)) return undefined;
+  return own.slice(before.length, own.length - after.length) || undefined;
 }
 
 /** True of a text that has placeholders, or is meant to. */
