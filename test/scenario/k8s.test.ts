@@ -9,13 +9,15 @@ import { containerId, running, type TestPod } from '../support/pods.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import type { Said } from '../support/workload-said.ts';
 
-const uidOf = (name: string): string => `${containerId(name).slice(0, 8)}-4b5a-6978-8796-a5b4c3d2e1f0`;
+// The machine's cgroups are everybody's: two runs of this file use none of each other's.
+const idOf = (name: string): string => containerId(`${process.pid} ${name}`);
+const uidOf = (name: string): string => `${idOf(name).slice(0, 8)}-4b5a-6978-8796-a5b4c3d2e1f0`;
 /** A pod of the service account that its name begins with; each test has pods of its own. */
 const pod = (name: string, more: Partial<TestPod> = {}): TestPod => ({
   uid: uidOf(name),
   name,
   serviceAccount: name.replace(/-.*/, ''),
-  containers: [running(name)],
+  containers: [running(name, idOf(name))],
   ...more,
 });
 const entries = ['pay', 'ship'].map((name) => entry(name, ['k8s:ns:shop', `k8s:sa:${name}`]));
@@ -54,7 +56,7 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
 
   function workload(name: string, podUid = uidOf(name)): WorkloadClient {
     const client = new WorkloadClient(home.socket);
-    cgroups.enter(client.pid, podUid, containerId(name));
+    cgroups.enter(client.pid, podUid, idOf(name));
     return client;
   }
 
@@ -111,7 +113,7 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     await watcher.tell('bundles', 'bundles');
     await using mover = workload('pay-7');
     const { serial } = await mover.x509();
-    cgroups.enter(mover.pid, uidOf('ship-7'), containerId('ship-7'));
+    cgroups.enter(mover.pid, uidOf('ship-7'), idOf('ship-7'));
     expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
     await watcher.said.first(
       (said) => said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial)),
@@ -130,7 +132,7 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     const asked = kubelet.requests;
     const served = stream(mover, 1);
     await eventually('its container is waited for', () => (kubelet.requests > asked + 1 ? true : undefined));
-    cgroups.enter(mover.pid, uidOf('ship-9'), containerId('ship-9'));
+    cgroups.enter(mover.pid, uidOf('ship-9'), idOf('ship-9'));
     kubelet.list(pod('pay-9'), pod('ship-9'));
     expect(await served).toEqual(['PERMISSION_DENIED']);
     expect(await stream(mover, 2)).toEqual(['spiffe://example.org/ship']);
@@ -143,13 +145,13 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     kubelet.list(pod('pay-8'), pod('ship-8'));
     await using mover = workload('pay-8');
     await mover.x509();
-    const forged = `cri-containerd-${containerId('ship-8')}.scope`;
-    cgroups.enterPath(mover.pid, `${cgroups.pathOf(uidOf('pay-8'), containerId('pay-8'))}/${forged}`);
+    const forged = `cri-containerd-${idOf('ship-8')}.scope`;
+    cgroups.enterPath(mover.pid, `${cgroups.pathOf(uidOf('pay-8'), idOf('pay-8'))}/${forged}`);
     expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
     expect(await stream(mover, 2)).toEqual(['spiffe://example.org/pay']);
     cgroups.enterPath(mover.pid, `/${forged}`);
     expect(await stream(mover, 3)).toEqual(['PERMISSION_DENIED']);
-    cgroups.enterPath(mover.pid, `/mine/kubepods/burstable/pod${uidOf('ship-8')}/${containerId('ship-8')}`);
+    cgroups.enterPath(mover.pid, `/mine/kubepods/burstable/pod${uidOf('ship-8')}/${idOf('ship-8')}`);
     expect(await stream(mover, 4)).toEqual(['UNAVAILABLE']);
     expect((await daemon.leases()).filter(({ pid }) => pid === mover.pid)).toEqual([]);
   });
@@ -179,7 +181,11 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     kubelet.list(pod('pay-5'));
     await using before = workload('pay-5');
     const { serial } = await before.x509();
-    const more = { uid: uidOf('pay-5b'), containers: [running('pay-5b')], created: '2026-11-24T14:00:00Z' };
+    const more = {
+      uid: uidOf('pay-5b'),
+      containers: [running('pay-5b', idOf('pay-5b'))],
+      created: '2026-11-24T14:00:00Z',
+    };
     kubelet.list(pod('pay-5', more));
     expect(await before.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
     await using after = workload('pay-5b');

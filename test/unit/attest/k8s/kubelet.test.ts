@@ -86,6 +86,25 @@ describe('the kubelet', () => {
     expect(await failure(client(kubelet.options))).toContain('attestors.k8s.token_path cannot be read: ENOENT');
   });
 
+  it('is held to the signer, and shown the certificate, that the files have now', async () => {
+    const first = await TestKubelet.start({ folder });
+    const path = join(folder, 'client.pem');
+    const shown = (ca: ClusterCa): void => {
+      const { cert, key } = ca.issue('agent');
+      writeFileSync(path, `${cert}${key}`);
+    };
+    shown(first.ca);
+    const from = client({ ...first.options, certificatePath: path, privateKeyPath: path });
+    await from.read(sink(), ENDLESS);
+    await first.stop();
+    // Another signer from now on, whose certificate the file is given.
+    const second = await start({ port: first.port });
+    expect(await failure(from)).toContain('does not know the agent (401)');
+    shown(second.ca);
+    await from.read(sink(), ENDLESS);
+    expect(second.requests).toBe(2);
+  });
+
   it('has its name from the environment, or is asked on this machine and held to its signer alone', async () => {
     const kubelet = await start({ host: 'node-1.internal' });
     const options = { ...kubelet.options, nodeName: '' };
