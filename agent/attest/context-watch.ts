@@ -12,9 +12,11 @@ export interface Following {
   stop(): void;
 }
 
-/** Whoever knows which contexts of a kind are over: an engine of its containers. */
+/** Whoever knows which contexts of a kind are over: an engine of its containers, systemd of its units. */
 export interface ContextSource {
   readonly kind: ContextKind;
+  /** What has happened when nothing is told any more, in a sentence. */
+  readonly lossText: string;
   /** By what name it is asked about a context; `undefined` when that is another's. */
   nameOf(context: Context): string | undefined;
   /**
@@ -32,7 +34,7 @@ export interface ContextSource {
   look(name: string, signal: AbortSignal): Promise<(context: Context) => ContextEnd | undefined>;
 }
 
-// All in use are looked at this often, whatever was told: one may have ended between an attestation and the lease that hangs on it.
+// All in use are looked at this often, whatever was told.
 const LOOK_MS = 10_000;
 // After a failure; what is started again is back within a second.
 const RETRY_MS = 1000;
@@ -46,11 +48,13 @@ export class ContextWatch {
   readonly #source: ContextSource;
   readonly #contexts: Contexts;
   readonly #clock: Clock;
-  readonly #unfollow: () => void;
+  readonly #unfollow: readonly (() => void)[];
   readonly #closing = new AbortController();
   // Names that are being looked at; `again` when one has changed meanwhile.
   readonly #looking = new Map<string, 'once' | 'again'>();
   #running: Promise<void> | undefined;
+  /** Whether changes are told; all in use are looked at once they are. */
+  #follows = false;
   #failure: string | undefined;
   #idle = new AbortController();
 
@@ -58,9 +62,16 @@ export class ContextWatch {
     this.#source = source;
     this.#contexts = contexts;
     this.#clock = clock;
-    this.#unfollow = contexts.followUse((kind) => {
-      if (kind === source.kind) this.#useChanged();
-    });
+    this.#unfollow = [
+      contexts.followUse((kind) => {
+        if (kind === source.kind) this.#useChanged();
+      }),
+      // It may have ended between the attestation and the lease that hangs on it, and that was told while nobody cared.
+      contexts.followNew((kind, _key, context) => {
+        const name = kind === source.kind && this.#follows ? source.nameOf(context) : undefined;
+        if (name !== undefined) this.#changed(name);
+      }),
+    ];
     if (this.#isNeeded()) this.#useChanged();
   }
 
@@ -70,7 +81,7 @@ export class ContextWatch {
   }
 
   async close(): Promise<void> {
-    this.#unfollow();
+    for (const unfollow of this.#unfollow) unfollow();
     this.#closing.abort(new Error('the agent shuts down'));
     await this.#running;
   }
@@ -110,8 +121,9 @@ export class ContextWatch {
   async #watch(until: AbortSignal): Promise<void> {
     const following = await this.#within(until, (signal) => this.#source.follow((name) => this.#changed(name), signal));
     const lost = new AbortController();
-    void following.over.then(() => lost.abort(new Error('the connection was lost')));
+    void following.over.then(() => lost.abort(new Error(this.#source.lossText)));
     const signal = AbortSignal.any([until, lost.signal]);
+    this.#follows = true;
     try {
       while (!signal.aborted) {
         this.#failure = await this.#lookAtAll(signal);
@@ -119,6 +131,7 @@ export class ContextWatch {
       }
       if (!until.aborted) lost.signal.throwIfAborted();
     } finally {
+      this.#follows = false;
       following.stop();
     }
   }

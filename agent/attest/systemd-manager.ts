@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
+import type { Following } from './context-watch.ts';
 import { type Bus, BusError, busCall, connectBus } from './dbus/bus.ts';
 import type { Header, MethodCall } from './dbus/message.ts';
 import type { Value } from './dbus/values.ts';
@@ -13,13 +14,6 @@ export interface Unit {
   readonly invocation: string;
   /** False when it has stopped. One that is about to stop runs. */
   readonly runs: boolean;
-}
-
-/** A subscription to the changes of units. */
-export interface Following {
-  /** Resolves when nothing is told any more, whoever ended it. */
-  readonly over: Promise<void>;
-  stop(): void;
 }
 
 const SYSTEMD = 'org.freedesktop.systemd1';

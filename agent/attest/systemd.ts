@@ -6,11 +6,12 @@ import type { ProcessInstance } from '../peer/instance.ts';
 import { readText } from '../peer/system/proc.ts';
 import { type Attestor, type Found, NOTHING } from './attestor.ts';
 import { NO_CONTEXT } from './context.ts';
+import { ContextWatch } from './context-watch.ts';
 import type { Contexts } from './contexts.ts';
 import { Shortcomings } from './shortcomings.ts';
 import { SystemdManager, type Unit } from './systemd-manager.ts';
+import { SystemdUnits } from './systemd-units.ts';
 import { isIn, type UnitCgroup, unitCgroupIn, userUnitIn } from './unit-cgroup.ts';
-import { UnitWatch } from './unit-watch.ts';
 
 export interface SystemdAttestorOptions {
   /** The socket of the system's message bus. */
@@ -37,14 +38,14 @@ export class SystemdAttestor implements Attestor {
   readonly name = 'systemd';
   readonly #socket: string;
   readonly #manager: SystemdManager;
-  readonly #watch: UnitWatch;
+  readonly #watch: ContextWatch;
   readonly #cgroupOf: (pid: number) => string | undefined;
   readonly #shortcomings: Shortcomings<keyof typeof SENTENCES>;
 
   constructor({ socket, contexts, clock, cgroupOf = readCgroup }: SystemdAttestorOptions) {
     this.#socket = socket;
     this.#manager = new SystemdManager(socket, clock);
-    this.#watch = new UnitWatch(this.#manager, contexts, clock);
+    this.#watch = new ContextWatch(new SystemdUnits(this.#manager), contexts, clock);
     this.#cgroupOf = cgroupOf;
     this.#shortcomings = new Shortcomings(SENTENCES, clock);
   }

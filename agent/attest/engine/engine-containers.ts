@@ -5,6 +5,7 @@ import type { Engine } from './engine.ts';
 /** The containers of one engine: which runs of them are over. */
 export class EngineContainers implements ContextSource {
   readonly kind = 'container';
+  readonly lossText = 'the connection was lost';
   readonly #engine: Engine;
 
   constructor(engine: Engine) {

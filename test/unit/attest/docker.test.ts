@@ -302,6 +302,17 @@ describe('a container that ends', () => {
     await vi.waitFor(() => expect(ends).toEqual(['container-ended']));
   });
 
+  it('between what was found and the lease that hangs on it is noticed, while others are watched', async () => {
+    await enter();
+    const before = engine.questions;
+    const late: ContextEnd[] = [];
+    // Of a run that the engine has told the end of before anybody was in it.
+    contexts.enter({ container: { engine: 'docker', id: OTHER, started: STARTED } }, (end) => late.push(end));
+    await vi.waitFor(() => expect(late).toEqual(['container-ended']));
+    expect(ends).toEqual([]);
+    expect(engine.questions).toBe(before + 1);
+  });
+
   it('is found to be over after events that nobody can read', async () => {
     await enter();
     engine.set({ id: ID, pid: 0, running: false });
