@@ -306,7 +306,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
 
   const stopFollowing = new AbortController();
   if (monitoring !== undefined) {
-    const watched = { seen, stopping: stopFollowing.signal, clock, log: quiet };
+    const watched = { seen, contexts, stopping: stopFollowing.signal, clock, log: quiet };
     stack.adopt(await monitoring.serve(watched), (it) => it.close());
   }
 

@@ -1,3 +1,4 @@
+import type { Contexts } from './attest/contexts.ts';
 import type { Config } from './config/config.ts';
 import { isLocal, parseListenAddress } from './config/listen-address.ts';
 import type { Clock } from './kernel/clock.ts';
@@ -11,6 +12,7 @@ import { healthOf, obstacles } from './status.ts';
 /** What is watched of an agent. */
 export interface Watched {
   readonly seen: () => Seen;
+  readonly contexts: Contexts;
   /** Aborts when it begins to stop. */
   readonly stopping: AbortSignal;
   readonly clock: Clock;
@@ -32,12 +34,13 @@ export async function monitoringOf({ metrics: { listen, mode } }: Config): Promi
   const address = parseListenAddress(listen);
   if (typeof address === 'string') throw new Error(`metrics.listen was not checked: ${listen} ${address}`);
   if (address.kind === 'off') return undefined;
-  const [{ Exposition }, { Monitor }] = await Promise.all([
+  const [{ Exposition }, { readFigures }, { Monitor }] = await Promise.all([
     import('./serve/metrics/exposition.ts'),
+    import('./serve/metrics/figures.ts'),
     import('./serve/metrics/monitor.ts'),
   ]);
   const exposition = new Exposition();
-  const { measurements } = exposition;
+  const { entryLabels, measurements } = exposition;
   return {
     measurements,
     warnings: isLocal(address)
@@ -51,7 +54,7 @@ export async function monitoringOf({ metrics: { listen, mode } }: Config): Promi
         mode,
         log: watched.log,
         pages: new Map<string, () => Page | Promise<Page>>([
-          ['/metrics', () => exposition.page(() => sourcesOf(watched))],
+          ['/metrics', () => exposition.page(() => readFigures(() => sourcesOf(watched), entryLabels))],
           // That it is answered at all is what it tells: an agent that cannot serve now is not helped by being started anew.
           ['/healthz', () => ({ status: 200, body: 'ok\n' })],
           ['/readyz', () => readiness(obstaclesOf(watched))],
@@ -63,7 +66,8 @@ export async function monitoringOf({ metrics: { listen, mode } }: Config): Promi
 
 function sourcesOf(watched: Watched): MetricSources {
   const seen = watched.seen();
-  return { ...seen, health: healthOf(seen), ready: obstaclesOf(watched).length === 0, now: watched.clock.now() };
+  const { clock, contexts } = watched;
+  return { ...seen, contexts, health: healthOf(seen), ready: obstaclesOf(watched).length === 0, now: clock.now() };
 }
 
 function obstaclesOf({ seen, stopping }: Watched): readonly string[] {

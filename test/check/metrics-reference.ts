@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { GROUPS } from '../../agent/serve/metrics/exposition.ts';
 import type { Family } from '../../agent/serve/metrics/family.ts';
+import { GROUPS } from '../../agent/serve/metrics/figures.ts';
 import { MEASURED } from '../../agent/serve/metrics/measurements.ts';
 
 /** The document whose reference is made from the metrics. */

@@ -27,6 +27,9 @@ export const agentFigures = group(
     mayfly_loaded_timestamp_seconds: gauge('When what is in force was loaded.', 'source'),
     mayfly_entries: gauge('Entries in force.'),
     mayfly_entry_warnings: gauge('What is allowed in entries and probably not meant; mayfly status says what.'),
+    mayfly_template_shortcomings: gauge(
+      'Reasons for which processes got nothing of a template within the last hour; mayfly status says which.',
+    ),
     mayfly_federated_bundle_failing: gauge(
       "Whether another trust domain's newest bundle could not be loaded.",
       'trust_domain',
@@ -36,7 +39,7 @@ export const agentFigures = group(
       'use',
     ),
   },
-  ({ authority, bundles, config, entries, health, proof, ready }) => {
+  ({ authority, bundles, config, entitlement, entries, health, proof, ready }) => {
     const bundleStates = bundles.states();
     const states: readonly (readonly [string, ReloadState])[] = [
       ['config', config.state],
@@ -64,6 +67,7 @@ export const agentFigures = group(
       ),
       mayfly_entries: entries.latest.value?.entries.length ?? 0,
       mayfly_entry_warnings: entries.warnings().length,
+      mayfly_template_shortcomings: entitlement.shortcomings().length,
       mayfly_federated_bundle_failing: bundleStates.map(({ state, trustDomain }) => ({
         labels: { trust_domain: trustDomain },
         value: truth(state.lastError !== undefined),

@@ -1,3 +1,4 @@
+import type { ContextKind } from '../../attest/context.ts';
 import type { FollowedKind } from '../../lease/followers.ts';
 import type { AnyHeldSvid } from '../../lease/held-svid.ts';
 import type { FollowedSvid } from '../../lease/holdings.ts';
@@ -6,6 +7,7 @@ import type { Sample } from './family.ts';
 import { countedBy, counter, gauge, group, samplesBy, seconds } from './family.ts';
 
 const KINDS: readonly FollowedKind[] = ['x509', 'wit'];
+const CONTEXTS: readonly ContextKind[] = ['container', 'pod', 'unit'];
 
 /** What processes hold, and whether it is renewed in time. */
 export const leaseFigures = group(
@@ -14,6 +16,7 @@ export const leaseFigures = group(
     mayfly_leases: gauge('Leases that live: a process and an entry each.', 'entry'),
     mayfly_leases_ended_total: counter('Leases that ended.', 'reason'),
     mayfly_workloads: gauge('Processes that hold or follow something.'),
+    mayfly_contexts: gauge('Containers, pods and units of systemd that such processes are in.', 'context'),
     mayfly_tokens_outstanding: gauge('JWT-SVIDs of living leases that are remembered, so that they can be revoked.'),
     mayfly_svids_followed: gauge('SVIDs that are renewed, since a stream follows them.', 'kind'),
     mayfly_svid_renewals_failing: gauge('Of those: how many could not be issued when last tried.', 'kind'),
@@ -24,7 +27,7 @@ export const leaseFigures = group(
       'kind',
     ),
   },
-  ({ entries, entryLabels, leases, ledger, now }) => {
+  ({ contexts, entries, entryLabels, leases, ledger, now }) => {
     const configured = (entries.latest.value?.entries ?? []).map(({ id }) => entryLabels.of(id));
     const followed = Map.groupBy(leases.followed(), ({ kind }) => kind);
     const ofKinds = (read: (of: readonly FollowedSvid[]) => number | undefined): readonly Sample[] =>
@@ -42,11 +45,15 @@ export const leaseFigures = group(
         LEASE_ENDS.map((reason) => [reason, leases.ended.get(reason) ?? 0]),
       ),
       mayfly_workloads: leases.workloads,
+      mayfly_contexts: samplesBy(
+        'context',
+        CONTEXTS.map((kind) => [kind, contexts.count(kind)]),
+      ),
       mayfly_tokens_outstanding: ledger.state.leases.values().reduce((sum, { tokens }) => sum + tokens.size, 0),
       mayfly_svids_followed: ofKinds((of) => of.length),
       mayfly_svid_renewals_failing: ofKinds((of) => of.filter(({ held }) => held.failure !== undefined).length),
       mayfly_svid_renewal_overdue_seconds: ofKinds((of) =>
-        seconds(Math.max(0, ...of.map(({ held }) => held.overdue(now) ?? 0))),
+        seconds(of.reduce((longest, { held }) => Math.max(longest, held.overdue(now) ?? 0), 0)),
       ),
       mayfly_svid_next_expiry_timestamp_seconds: ofKinds((of) =>
         least(of, ({ current }) => current && seconds(current.expiresAt)),

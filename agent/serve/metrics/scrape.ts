@@ -1,3 +1,4 @@
+import type { Contexts } from '../../attest/contexts.ts';
 import type { AttestationRunner } from '../../attest/runner.ts';
 import type { Authority } from '../../authority/authority.ts';
 import type { Config } from '../../config/config.ts';
@@ -7,6 +8,7 @@ import type { Ledger } from '../../ledger/ledger.ts';
 import type { Proof } from '../../peer/credentials.ts';
 import type { Listener } from '../../peer/listener.ts';
 import type { Instances } from '../../peer/process.ts';
+import type { Entitlement } from '../../registry/entitlement.ts';
 import type { EntrySource } from '../../registry/entry-source.ts';
 import type { FederatedBundles } from '../../registry/federated-bundles.ts';
 import type { Revocation } from '../../revocation/revocation.ts';
@@ -22,6 +24,8 @@ export interface MetricSources {
   readonly authority: Authority;
   readonly bundles: FederatedBundles;
   readonly config: { readonly value: Config; readonly state: ReloadState };
+  readonly contexts: Contexts;
+  readonly entitlement: Entitlement;
   readonly entries: EntrySource;
   readonly health: HealthState;
   readonly instances: Instances;
