@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { request } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { MAIN } from '../support/daemon.ts';
+import { freePort } from '../support/free-port.ts';
 import { eventually } from '../support/json-lines.ts';
 import { Agent } from './agent.ts';
 import { commandOf, equipped, ROOT } from './equipment.ts';
@@ -151,13 +151,4 @@ function nginxIn(directory: string, port: number): readonly [string, ...string[]
   const main = ['events {}', 'http {', 'access_log off;', ...temporary, 'include greeter.conf;', '}', 'pid nginx.pid;'];
   writeFileSync(join(directory, 'nginx.conf'), main.join('\n'));
   return [...commandOf(nginx), '-p', directory, '-c', 'nginx.conf', '-e', 'stderr'];
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -105,6 +105,11 @@ export function nginxProgram(): Promise<Equipment> {
   return built(['nginx'], ['nginx'], () => tool('nginx', ['-v'], here));
 }
 
+/** The server and `promtool`, which come together. */
+export function prometheusPrograms(): Promise<Equipment> {
+  return built(['prometheus', 'promtool'], ['prometheus'], () => tool('promtool', ['--version'], here));
+}
+
 /** @param command what runs it, once `build` is through */
 export async function built(
   tools: readonly string[],

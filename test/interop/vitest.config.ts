@@ -22,6 +22,17 @@ export default defineConfig({
           hookTimeout: 30_000,
         },
       },
+      // Of no client: nothing has to be built for it.
+      {
+        test: {
+          name: 'monitoring',
+          root: ROOT,
+          include: ['monitoring/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 60_000,
+          hookTimeout: 30_000,
+        },
+      },
       // Once all others are through.
       { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 1 } } },
     ],
