@@ -48,6 +48,11 @@ export function mayBeSecret(selector: Selector): boolean {
   return selector.startsWith('docker:env:');
 }
 
+/** A selector as it may be shown to whoever asks: a variable without its value. */
+export function withoutSecret(selector: Selector): string {
+  return mayBeSecret(selector) ? selector.replace(/=.*$/s, '=(hidden)') : selector;
+}
+
 /** What the docker and podman attestors say. */
 export function dockerVocabulary(says: DockerSelectors): Vocabulary {
   return {

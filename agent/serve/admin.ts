@@ -1,15 +1,18 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Context } from '../attest/context.ts';
+import { withoutSecret } from '../attest/docker-vocabulary.ts';
 import type { Admin, AttestRequest, AttestResponseSchema, GetStatusResponseSchema } from '../gen/admin_pb.js';
 import { isMayflyError, MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';
+import type { Selector } from '../kernel/selector.ts';
 import type { Drill, Drilled, Reached } from '../lease/drill.ts';
 import type { Lease } from '../lease/lease.ts';
 import type { Leases } from '../lease/leases.ts';
 import type { Operator, RevokedLease } from '../lease/operator.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Instances } from '../peer/process.ts';
+import type { Entry } from '../registry/entry.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
 import type { Inspector } from '../registry/inspection.ts';
 import { identityOf, type WrittenEntry } from '../registry/written-entry.ts';
@@ -93,7 +96,7 @@ async function attestation(
     const { attested, entries, misfits, whyNot } = await inspector.inspect(instance, entryId);
     return {
       ...process(),
-      selectors: [...attested.selectors],
+      selectors: shownOf(attested.selectors, entries),
       ...attested.context,
       entries: entries.map(({ dnsNames, hint, id, spiffeId }) => {
         return { id, spiffeId, dnsNames: [...dnsNames], hint, barred: isBarred(instance, id) };
@@ -108,6 +111,12 @@ async function attestation(
   } finally {
     held.release();
   }
+}
+
+/** As in the ledger, what may be a password is told where an entry asks for it. */
+function shownOf(selectors: ReadonlySet<Selector>, entries: readonly Entry[]): string[] {
+  const asked = new Set(entries.flatMap((entry) => entry.selectors));
+  return Array.from(selectors, (selector) => (asked.has(selector) ? selector : withoutSecret(selector)));
 }
 
 function revokedMessage({ barred, ended, jtis, lease, serials }: RevokedLease) {

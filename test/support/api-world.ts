@@ -19,7 +19,7 @@ import { WorkloadExtension } from '../../agent/gen/workload_extension_pb.js';
 import { SpiffeWorkloadAPI } from '../../agent/gen/workload_pb.js';
 import { MayflyError } from '../../agent/kernel/errors.ts';
 import { Latest } from '../../agent/kernel/latest.ts';
-import { parseSelector } from '../../agent/kernel/selector.ts';
+import { parseSelector, type Selector } from '../../agent/kernel/selector.ts';
 import type { TrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { Drill } from '../../agent/lease/drill.ts';
@@ -101,6 +101,8 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     /** Resolved by a test that has made attestation hang. */
     attestationGoesOn: Promise.withResolvers<void>(),
   };
+  /** What the attestor beside the real one says of each process. */
+  const found: Selector[] = [];
   const local = LocalAuthority.open({
     trustDomain: parseTrustDomain('example.org'),
     dataDir: directory,
@@ -142,7 +144,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
         name: 'faulty',
         attest(_instance, signal) {
           if (fault.attestation === 'fails') return Promise.reject(new Error('its daemon is down'));
-          if (fault.attestation === undefined) return Promise.resolve(NOTHING);
+          if (fault.attestation === undefined) return Promise.resolve({ ...NOTHING, selectors: found });
           const { promise, resolve } = Promise.withResolvers<Found>();
           signal.addEventListener('abort', () => resolve(NOTHING), { once: true });
           void fault.attestationGoesOn.promise.then(() => resolve(NOTHING));
@@ -267,6 +269,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     clock,
     log,
     fault,
+    found,
     acknowledgements,
     /** As a reload of the configuration does. */
     configureSds: (changed: Partial<SdsConfig>) => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { dockerVocabulary, mayBeSecret } from '../../../agent/attest/docker-vocabulary.ts';
+import { dockerVocabulary, mayBeSecret, withoutSecret } from '../../../agent/attest/docker-vocabulary.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 
 const OFF = { enabled: false };
@@ -45,4 +45,6 @@ it('says nothing while both are off, and says so', () => {
 it('takes what stands in an environment for a secret, and nothing else', () => {
   expect(mayBeSecret(parseSelector('docker:env:PASSWORD=1'))).toBe(true);
   expect(mayBeSecret(parseSelector('docker:label:env:1'))).toBe(false);
+  expect(withoutSecret(parseSelector('docker:env:PASSWORD=a=b\nc'))).toBe('docker:env:PASSWORD=(hidden)');
+  expect(withoutSecret(parseSelector('docker:label:a:b=c'))).toBe('docker:label:a:b=c');
 });

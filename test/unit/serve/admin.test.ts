@@ -3,6 +3,7 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Admin } from '../../../agent/gen/admin_pb.js';
 import { SpiffeWorkloadAPI } from '../../../agent/gen/workload_pb.js';
+import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { parseBundle } from '../../../agent/svid/bundle-json.ts';
 import type { ApiWorld } from '../../support/api-world.ts';
@@ -141,6 +142,18 @@ describe('the admin service', () => {
     await expect(world.client.call(attest, { pid: process.pid, entryId: 'y' }, terms)).rejects.toMatchObject({
       code: status.NOT_FOUND,
     });
+  });
+
+  it('tells no variable of a container that no entry asks for: it may be a password', async () => {
+    const asked = parseSelector('docker:env:STAGE=prod');
+    world.found.push(asked, parseSelector('docker:env:PASSWORD=hunter2'), parseSelector('docker:label:a:b=c'));
+    world.replaceEntries([ownEntry('web', { selectors: [asked] })]);
+    const { selectors } = await world.client.call(attest, { pid: process.pid }, terms);
+    expect(selectors.filter((selector) => selector.startsWith('docker:'))).toEqual([
+      'docker:env:STAGE=prod',
+      'docker:env:PASSWORD=(hidden)',
+      'docker:label:a:b=c',
+    ]);
   });
 
   it('tells from what a process is barred, and of which attestor it cannot be told', async () => {
