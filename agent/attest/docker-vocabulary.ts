@@ -1,15 +1,11 @@
 import type { Selector } from '../kernel/selector.ts';
-import type { SelectorName, SelectorNames, Vocabulary } from './vocabulary.ts';
+import type { Vocabulary } from './vocabulary.ts';
+import { vocabularyOfWords, type Word } from './word.ts';
 
 /** What of the configuration decides who says `docker:` selectors. */
 export interface DockerSelectors {
   readonly docker: { readonly enabled: boolean };
   readonly podman: { readonly enabled: boolean };
-}
-
-interface Word extends SelectorName {
-  readonly value: RegExp;
-  readonly allowed: string;
 }
 
 const WORDS: Readonly<Record<string, Word>> = {
@@ -41,8 +37,6 @@ const WORDS: Readonly<Record<string, Word>> = {
   },
 };
 
-const NAMES: SelectorNames = new Map(Object.entries(WORDS));
-
 /** Whether a selector may hold what nobody else is to see: a container's environment is where its passwords are. */
 export function mayBeSecret(selector: Selector): boolean {
   return selector.startsWith('docker:env:');
@@ -54,20 +48,8 @@ export function withoutSecret(selector: Selector): string {
 }
 
 /** What the docker and podman attestors say. */
-export function dockerVocabulary(says: DockerSelectors): Vocabulary {
-  return {
-    types: ['docker'],
-    names: new Map([['docker', NAMES]]),
-    neverSaid: (selector) => neverSaid(selector, says),
-  };
-}
-
-function neverSaid(selector: Selector, { docker, podman }: DockerSelectors): string | undefined {
-  if (!docker.enabled && !podman.enabled) {
-    return 'never matches: attestors.docker.enabled and attestors.podman.enabled are false';
-  }
-  const [, name = '', ...rest] = selector.split(':');
-  const word = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
-  if (word === undefined) return `names nothing that docker says; it says ${Object.keys(WORDS).join(', ')}`;
-  return word.value.test(rest.join(':')) ? undefined : `never matches: docker:${name} takes ${word.allowed}`;
+export function dockerVocabulary({ docker, podman }: DockerSelectors): Vocabulary {
+  return vocabularyOfWords('docker', WORDS, () =>
+    docker.enabled || podman.enabled ? undefined : 'attestors.docker.enabled and attestors.podman.enabled are false',
+  );
 }

@@ -59,27 +59,21 @@ export async function readAnswer(response: IncomingMessage, most: number, sink: 
   }
 }
 
-/** Takes in a document of JSON, which is held as a whole until it is parsed. */
-export class JsonSink implements AnswerSink {
+/** Takes an answer in as a whole: for one that is small. */
+export class TextSink implements AnswerSink {
   readonly #chunks: Buffer[] = [];
-  #value: unknown;
+  #text = '';
 
-  /** What it said; `undefined` before its end. */
-  get value(): unknown {
-    return this.#value;
+  /** What it said; nothing before its end. */
+  get text(): string {
+    return this.#text;
   }
 
   push(chunk: Buffer): void {
     this.#chunks.push(chunk);
   }
 
-  /** @throws Error when it is no JSON */
   end(): void {
-    const text = Buffer.concat(this.#chunks.splice(0)).toString('utf8');
-    try {
-      this.#value = JSON.parse(text);
-    } catch (error) {
-      throw new Error('it is no JSON', { cause: error });
-    }
+    this.#text = Buffer.concat(this.#chunks.splice(0)).toString('utf8');
   }
 }

@@ -1,15 +1,10 @@
-import type { Selector } from '../kernel/selector.ts';
-import type { SelectorName, SelectorNames, Vocabulary } from './vocabulary.ts';
+import type { Vocabulary } from './vocabulary.ts';
+import { vocabularyOfWords, type Word } from './word.ts';
 
 /** What of the configuration decides what the k8s attestor says. */
 export interface K8sSelectors {
   readonly enabled: boolean;
   readonly enableNamespaceLabels: boolean;
-}
-
-interface Word extends SelectorName {
-  readonly value: RegExp;
-  readonly allowed: string;
 }
 
 const COUNT: Word = { values: 'one', example: '2', value: /^(0|[1-9][0-9]{0,4})$/, allowed: 'a decimal number' };
@@ -77,25 +72,10 @@ const WORDS: Readonly<Record<string, Word>> = {
   'node-name': OBJECT_NAME,
 };
 
-const NAMES: SelectorNames = new Map(Object.entries(WORDS));
-
 /** What the k8s attestor says, set up like this. */
-export function k8sVocabulary(says: K8sSelectors): Vocabulary {
-  return {
-    types: ['k8s'],
-    names: new Map([['k8s', NAMES]]),
-    neverSaid: (selector) => neverSaid(selector, says),
-  };
-}
-
-function neverSaid(selector: Selector, { enableNamespaceLabels, enabled }: K8sSelectors): string | undefined {
-  if (!enabled) return 'never matches: attestors.k8s.enabled is false';
-  const [, name = '', ...rest] = selector.split(':');
-  const word = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
-  if (word === undefined) return `names nothing that k8s says; it says ${Object.keys(WORDS).join(', ')}`;
-  if (name === 'ns-label' && !enableNamespaceLabels) {
-    return 'never matches: attestors.k8s.enable_namespace_labels is false';
-  }
-  if (!word.value.test(rest.join(':'))) return `never matches: k8s:${name} takes ${word.allowed}`;
-  return undefined;
+export function k8sVocabulary({ enableNamespaceLabels, enabled }: K8sSelectors): Vocabulary {
+  return vocabularyOfWords('k8s', WORDS, (name) => {
+    if (!enabled) return 'attestors.k8s.enabled is false';
+    return name === 'ns-label' && !enableNamespaceLabels ? 'attestors.k8s.enable_namespace_labels is false' : undefined;
+  });
 }

@@ -1,5 +1,5 @@
-import type { Selector } from '../kernel/selector.ts';
-import type { SelectorName, SelectorNames, Vocabulary } from './vocabulary.ts';
+import type { Vocabulary } from './vocabulary.ts';
+import { vocabularyOfWords, type Word } from './word.ts';
 
 /** Which of its costlier selectors the unix attestor says. */
 export interface UnixSelectors {
@@ -10,11 +10,6 @@ export interface UnixSelectors {
   readonly path: boolean | 'any';
   /** `unix:sha256`. */
   readonly sha256: boolean;
-}
-
-interface Word extends SelectorName {
-  readonly value: RegExp;
-  readonly allowed: string;
 }
 
 const NUMBER: Word = { values: 'one', example: '1000', value: /^(0|[1-9][0-9]{0,9})$/, allowed: 'a decimal number' };
@@ -36,23 +31,10 @@ const WORDS: Readonly<Record<string, Word>> = {
   },
 };
 
-const NAMES: SelectorNames = new Map(Object.entries(WORDS));
-
 /** What the unix attestor says, set up like this. */
-export function unixVocabulary(says: UnixSelectors): Vocabulary {
-  return {
-    types: ['unix'],
-    names: new Map([['unix', NAMES]]),
-    neverSaid: (selector) => neverSaid(selector, says),
-  };
-}
-
-function neverSaid(selector: Selector, says: UnixSelectors): string | undefined {
-  const [, name = '', ...rest] = selector.split(':');
-  const word = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
-  if (word === undefined) return `names nothing that unix says; it says ${Object.keys(WORDS).join(', ')}`;
-  if (!word.value.test(rest.join(':'))) return `never matches: unix:${name} takes ${word.allowed}`;
-  if (name === 'path' && says.path === false) return 'never matches: attestors.unix.path is false';
-  if (name === 'sha256' && !says.sha256) return 'never matches: attestors.unix.sha256 is false';
-  return undefined;
+export function unixVocabulary({ path, sha256 }: UnixSelectors): Vocabulary {
+  return vocabularyOfWords('unix', WORDS, (name) => {
+    if (name === 'path' && path === false) return 'attestors.unix.path is false';
+    return name === 'sha256' && !sha256 ? 'attestors.unix.sha256 is false' : undefined;
+  });
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { messageOf, systemCodeOf } from '../../kernel/errors.ts';
 import type { Following } from '../context-watch.ts';
 import { within } from '../deadline.ts';
-import { answerTo, readAnswer } from '../http-answer.ts';
+import { answerTo, readAnswer, TextSink } from '../http-answer.ts';
 import { type Container, parseContainer } from './container.ts';
 import { EventLines } from './event-lines.ts';
 
@@ -91,9 +91,9 @@ export class Engine {
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  await readAnswer(response, MOST_BYTES, { push: (chunk) => chunks.push(chunk), end: () => undefined });
-  return Buffer.concat(chunks).toString('utf8');
+  const sink = new TextSink();
+  await readAnswer(response, MOST_BYTES, sink);
+  return sink.text;
 }
 
 const TEXTS: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import type { Clock } from '../../kernel/clock.ts';
 import { MayflyError } from '../../kernel/errors.ts';
-import { JsonSink } from '../http-answer.ts';
+import { TextSink } from '../http-answer.ts';
 import { Endpoint, Refusal } from './endpoint.ts';
 
 /** Whoever knows the namespaces of the cluster. */
@@ -34,10 +34,14 @@ const REFUSALS: Readonly<Record<number, string>> = {
   404: 'knows no such namespace (404)',
 };
 
-const namespaceObject = v.object({
-  kind: v.literal('Namespace'),
-  metadata: v.object({ name: v.string(), labels: v.nullish(v.record(v.string(), v.string()), {}) }),
-});
+const namespaceText = v.pipe(
+  v.string(),
+  v.parseJson(),
+  v.object({
+    kind: v.literal('Namespace'),
+    metadata: v.object({ name: v.string(), labels: v.nullish(v.record(v.string(), v.string()), {}) }),
+  }),
+);
 
 /** The API server of the cluster, asked as any pod may ask it. */
 export class ApiServer implements NamespaceSource {
@@ -68,9 +72,9 @@ export class ApiServer implements NamespaceSource {
   }
 
   async labels(namespace: string, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
-    const sink = new JsonSink();
+    const sink = new TextSink();
     await this.#endpoint.get(`/api/v1/namespaces/${encodeURIComponent(namespace)}`, sink, signal);
-    const parsed = v.safeParse(namespaceObject, sink.value);
+    const parsed = v.safeParse(namespaceText, sink.text);
     if (!parsed.success || parsed.output.metadata.name !== namespace) {
       throw new Refusal(`the API server answers with something else than namespace ${namespace}`);
     }

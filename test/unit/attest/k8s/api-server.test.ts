@@ -98,6 +98,11 @@ it.each([
   expect(error.message).toBe('the API server answers with something else than namespace shop');
 });
 
+it('that answers with no JSON has refused', async () => {
+  answer = (_, response) => response.end('<html>');
+  expect(await failure()).toBeInstanceOf(Refusal);
+});
+
 it('is not listened to for 100 MB', async () => {
   answer = (_, response) => response.writeHead(200, { 'content-length': 100_000_000 }).write('{');
   expect((await failure()).message).toContain('answers with more than 4194304 bytes');
