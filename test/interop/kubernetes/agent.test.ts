@@ -153,6 +153,18 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
     for (const error of without) expect(error).toContain('code = Unavailable');
   });
 
+  it('is asked over HTTP how it does', async () => {
+    await release.upgrade({ metrics: { enabled: true } });
+    const { metadata } = await release.pod();
+    const get = (path: string) =>
+      cluster.kubectl.run('get', '--raw', `/api/v1/namespaces/${RELEASE}/pods/${metadata.name}:9464/proxy${path}`);
+    expect(await get('/readyz')).toBe('ready\n');
+    expect(await get('/metrics')).toMatch(/^mayfly_ready 1$/m);
+    const { kind, spec } = await cluster.kubectl.json<Probed>('get', 'daemonset', RELEASE, `--namespace=${RELEASE}`);
+    expect(kind).toBe('DaemonSet');
+    expect(spec.template.spec.containers[0]?.readinessProbe).toHaveProperty('httpGet.path', '/readyz');
+  });
+
   it('may ask for the pods of nodes and nothing else', async () => {
     const mayAgent = (verb: string, resource: string, ...args: readonly string[]) => {
       const asked = ['auth', 'can-i', verb, resource, ...args, `--as=system:serviceaccount:${RELEASE}:${RELEASE}`];
@@ -173,6 +185,13 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
 /** What changes when an agent is started again, by whatever. */
 function runOf({ metadata, status }: AgentPod) {
   return { pod: metadata.uid, container: status.containerStatuses.map(({ containerID }) => containerID) };
+}
+
+interface Probed {
+  readonly kind: string;
+  readonly spec: {
+    readonly template: { readonly spec: { readonly containers: readonly { readonly readinessProbe: object }[] } };
+  };
 }
 
 interface Lease {

@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
+import { mayfly } from '../../support/daemon.ts';
 import { commandOf, equipped } from '../equipment.ts';
 import { CHART, MANIFESTS, plainManifests, render, type Values } from './helm.ts';
 import { decodeStrictly, manifestOf, parseManifests } from './manifests.ts';
@@ -32,6 +34,7 @@ const CHANGES: Readonly<Record<string, readonly [value: unknown, besides?: Value
   'kubelet.address': ['nodeName'],
   'kubelet.caFile': ['/var/lib/kubelet/pki/kubelet.crt'],
   'kubelet.skipVerification': [true],
+  namespaceLabels: [true],
   hostNetwork: [true],
   'metrics.enabled': [true],
   'metrics.port': [9100, METRICS],
@@ -60,6 +63,8 @@ const CHANGES: Readonly<Record<string, readonly [value: unknown, besides?: Value
   maxUnavailable: ['25%'],
   terminationGracePeriodSeconds: [20],
 };
+
+const ALL: Values = Object.entries(CHANGES).reduce((values, [path, [value]]) => merged(values, path, value), {});
 
 /** What no value may be, with what is said of it. */
 const REFUSED: readonly (readonly [values: Values, says: RegExp])[] = [
@@ -108,9 +113,16 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
   });
 
   it('renders all of them at once', async () => {
-    const all = Object.entries(CHANGES).reduce((values, [path, [value]]) => merged(values, path, value), {});
-    const rendered = await render(helm, all);
+    const rendered = await render(helm, ALL);
     expect(decodeStrictly(decoder, rendered)).toContain('PodMonitor');
+  });
+
+  it.each([
+    ['its defaults', {}],
+    ['metrics', METRICS],
+    ['all changes', ALL],
+  ])('configures an agent by %s as that takes it', async (_name, values) => {
+    await expectAgentTakes(await render(helm, values));
   });
 
   it.each(REFUSED)('refuses %j', async (values, says) => {
@@ -172,6 +184,25 @@ function merged(values: Values, path: string, value: unknown): Values {
   const [key = '', ...rest] = path.split('.');
   const inner = rest.length === 0 ? value : merged((values[key] ?? {}) as Values, rest.join('.'), value);
   return { ...values, [key]: inner };
+}
+
+/** The configuration and the entries of the ConfigMaps, laid out as in the agent's container, are what an agent starts with. */
+async function expectAgentTakes(rendered: string): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'mayfly-chart-'));
+  try {
+    for (const { kind, metadata, data = {} } of parseManifests(rendered)) {
+      if (kind !== 'ConfigMap') continue;
+      const volume = join(directory, metadata.name.replace(/^mayfly-/, ''));
+      mkdirSync(volume);
+      for (const [name, text] of Object.entries(data)) writeFileSync(join(volume, name), text);
+    }
+    const { code, stdout, stderr } = await mayfly(['check', '--config', join(directory, 'config', 'mayfly.yaml')]);
+    expect(stderr).toBe('');
+    expect(stdout).toContain(', 0 warnings');
+    expect(code).toBe(0);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 function terms() {

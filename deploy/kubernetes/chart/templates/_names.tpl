@@ -38,6 +38,9 @@ The configuration file. The admin socket is not beside the other: whoever mounts
 {{- else if .Values.kubelet.caFile }}
 {{- $_ := set $k8s "kubelet_ca_path" "/etc/mayfly/kubelet-ca.crt" }}
 {{- end }}
+{{- if .Values.namespaceLabels }}
+{{- $_ := set $k8s "enable_namespace_labels" true }}
+{{- end }}
 {{- $config := dict
   "trust_domain" .Values.trustDomain
   "socket" "/run/mayfly/api.sock"
