@@ -3,7 +3,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { promisify } from 'node:util';
 
-const run = promisify(execFile);
+const execute = promisify(execFile);
+
+/** Runs tar without what the environment tells it and gzip: `TAR_OPTIONS` and `GZIP` would change the bytes. */
+function run(args: readonly string[]): Promise<unknown> {
+  return execute('tar', args, { env: { PATH: process.env['PATH'] } });
+}
 
 /** Files of one owner, with all that is below them. */
 export interface Owned {
@@ -23,7 +28,7 @@ export interface Owned {
  * @returns its SHA-256
  */
 export async function pack(files: Owned, date: string, to: string): Promise<string> {
-  await run('tar', ['--create', '--use-compress-program=gzip -n', ...flags(files, date), '--file', to, ...files.names]);
+  await run(['--create', '--use-compress-program=gzip -n', ...flags(files, date), '--file', to, ...files.names]);
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(to)) hash.update(chunk as Buffer);
   return hash.digest('hex');
@@ -31,8 +36,8 @@ export async function pack(files: Owned, date: string, to: string): Promise<stri
 
 /** Makes a layer of an image in the same way, uncompressed. @param to the `.tar` that is made */
 export async function layer([first, ...others]: readonly [Owned, ...Owned[]], date: string, to: string): Promise<void> {
-  await run('tar', ['--create', ...flags(first, date), '--file', to, ...first.names]);
-  for (const more of others) await run('tar', ['--append', ...flags(more, date), '--file', to, ...more.names]);
+  await run(['--create', ...flags(first, date), '--file', to, ...first.names]);
+  for (const more of others) await run(['--append', ...flags(more, date), '--file', to, ...more.names]);
 }
 
 function flags({ owner, folder }: Owned, date: string): readonly string[] {

@@ -1,6 +1,9 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import type { Lock } from './lock.ts';
+
+const PACKAGE = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/;
+const LINES_ABOVE = /^(?:\/\/.*\n)+/;
 
 /** Something of somebody else's that is in a release. */
 export interface Component {
@@ -20,10 +23,11 @@ export interface Component {
  *
  * @param place where `package-lock.json` has it
  * @param folder where it is
+ * @param files those that are in a bundle: one that has no licence in a file of its own has it above its code
  */
-export function npmComponent(lock: Lock, place: string, folder: string): Component {
+export function npmComponent(lock: Lock, place: string, folder: string, files: readonly string[] = []): Component {
   const { name, version, license, integrity } = lock.at(place);
-  const texts = globSync('{LICENSE,LICENCE,NOTICE,license}{,.md,.txt}', { cwd: folder }).toSorted();
+  const own = globSync('{LICENSE,LICENCE,NOTICE,license}{,.md,.txt}', { cwd: folder }).toSorted();
   const hash = Buffer.from(integrity.slice('sha512-'.length), 'base64').toString('hex');
   return {
     name,
@@ -31,7 +35,7 @@ export function npmComponent(lock: Lock, place: string, folder: string): Compone
     purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
     license,
     hash: { alg: 'SHA-512', content: hash },
-    texts: texts.map((file) => readFileSync(join(folder, file), 'utf8')),
+    texts: own.length > 0 ? own.map((file) => readFileSync(join(folder, file), 'utf8')) : noticesAbove(files),
   };
 }
 
@@ -42,14 +46,14 @@ export function npmComponent(lock: Lock, place: string, folder: string): Compone
  * @param from the bundle's files
  */
 export function componentsOf(root: string, lock: Lock, from: readonly string[]): readonly Component[] {
-  const places = new Set(
-    from.flatMap((file) => {
-      const [place] = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file.slice(root.length + 1)) ?? [];
-      return place === undefined ? [] : [place];
-    }),
-  );
-  if (places.size === 0 || !existsSync(join(root, 'node_modules'))) throw new Error('a bundle of nothing');
+  const places = Map.groupBy(from, (file) => PACKAGE.exec(relative(root, file))?.[0]);
   return Array.from(places)
-    .toSorted()
-    .map((place) => npmComponent(lock, place, join(root, place)));
+    .flatMap(([place, files]) => (place === undefined ? [] : [{ place, files }]))
+    .toSorted((one, other) => (one.place < other.place ? -1 : 1))
+    .map(({ place, files }) => npmComponent(lock, place, join(root, place), files));
+}
+
+function noticesAbove(files: readonly string[]): readonly string[] {
+  const notices = files.toSorted().map((file) => LINES_ABOVE.exec(readFileSync(file, 'utf8'))?.[0] ?? '');
+  return Array.from(new Set(notices.filter((notice) => notice.includes('Copyright'))));
 }
