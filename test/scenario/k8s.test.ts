@@ -141,6 +141,20 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     expect(stdout).not.toContain('spiffe://example.org/pay');
   });
 
+  test('that has been forked off and left to itself is in the pod all the same, and ends with it', async () => {
+    kubelet.list(pod('pay-10'), pod('ship-10'));
+    await using orphan = new WorkloadClient(home.socket, undefined, { forks: true });
+    cgroups.enter(orphan.pid, uidOf('pay-10'), idOf('pay-10'));
+    orphan.send('fork');
+    expect(await stream(orphan, 1)).toEqual(['spiffe://example.org/pay']);
+    expect((await daemon.leases()).some(({ pid }) => pid === orphan.pid)).toBe(false);
+    kubelet.list(pod('ship-10'));
+    expect(await orphan.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    expect((await daemon.leases()).some(({ pod: lives }) => lives?.name === 'pay-10')).toBe(false);
+    // Once what was found a moment ago is forgotten, it cannot be told whether the kubelet lists it no more or not yet.
+    expect(['PERMISSION_DENIED', 'UNAVAILABLE']).toEqual(expect.arrayContaining([...(await stream(orphan, 2))]));
+  });
+
   test('is what its engine’s cgroup says, whatever a cgroup below or beside that is called', async () => {
     kubelet.list(pod('pay-8'), pod('ship-8'));
     await using mover = workload('pay-8');

@@ -7,6 +7,9 @@ import type { Said, SaidX509 } from './workload-said.ts';
 const PROGRAM = new URL('workload-process.ts', import.meta.url).pathname;
 const COMPILE_CACHE = new URL('../../node_modules/.cache/mayfly-test', import.meta.url).pathname;
 
+// It is in another session, and its parent is over: nothing but its cgroup says where it comes from. What began it all holds its input.
+const ORPHAN = 'read line; setsid --fork "$@"; exec sleep 600';
+
 type SaidOf<Event extends Said['event']> = Extract<Said, { readonly event: Event }>;
 
 /** A workload in a process of its own. Killed when it is disposed of, if it still runs. */
@@ -17,11 +20,15 @@ export class WorkloadClient implements AsyncDisposable {
   readonly #exited: Promise<unknown>;
   #stderr = '';
 
-  /** @param uid whom it becomes before it connects */
-  constructor(socket: string, uid?: number) {
-    this.#child = spawn(process.execPath, [PROGRAM, socket, ...(uid === undefined ? [] : [String(uid)])], {
-      env: { ...plainEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE },
-    });
+  /**
+   * @param uid whom it becomes before it connects
+   * @param forks whether the process is a shell that waits for a line, forks, and leaves the workload to nobody
+   */
+  constructor(socket: string, uid?: number, { forks = false }: { readonly forks?: boolean } = {}) {
+    const argv = [process.execPath, PROGRAM, socket, ...(uid === undefined ? [] : [String(uid)])] as const;
+    const env = { ...plainEnvironment(), NODE_COMPILE_CACHE: COMPILE_CACHE };
+    const [program, ...args] = forks ? ['/bin/sh', '-c', ORPHAN, 'sh', ...argv] : argv;
+    this.#child = spawn(program ?? '', args, { env });
     this.pid = this.#child.pid ?? 0;
     this.said = new JsonLines(this.#child.stdout);
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
