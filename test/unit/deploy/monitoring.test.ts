@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configKeys } from '../../../agent/config/keys.ts';
 import { DASHBOARD_FILE, dashboard, dashboardText } from '../../../deploy/monitoring/dashboard.ts';
 import { METRICS } from '../../check/metrics-reference.ts';
-import { alertExpectations, alertRules } from '../../support/monitoring.ts';
+import { alertExpectations, alertRules, MONITORING } from '../../support/monitoring.ts';
 import { groupingsIn, selectorsIn } from '../../support/promql.ts';
 
 const families = new Map(METRICS.flatMap((group) => Object.entries(group.families)));
@@ -85,6 +86,16 @@ describe('alerts', () => {
     expect(ofConfiguration.filter((key) => !keys.includes(key) && !events.has(key))).toEqual([]);
     expect(ofConfiguration.length).toBeGreaterThan(5);
   });
+});
+
+test('the job that the chart makes of a release is one that alerts ask for, whatever the release is called', () => {
+  const template = (name: string) => readFileSync(join(MONITORING, '../kubernetes/chart/templates', name), 'utf8');
+  const [, label = ''] = /^ {2}jobLabel: (\S+)$/m.exec(template('pod-monitor.yaml')) ?? [];
+  const [, job = ''] = new RegExp(`^${RegExp.escape(label)}: (\\S+)$`, 'm').exec(template('_names.tpl')) ?? [];
+  const down = rules.find(({ alert }) => alert === 'MayflyDown')?.expr ?? '';
+  const [, pattern = ''] = /job=~"([^"]+)"/.exec(down) ?? [];
+  expect(job).toMatch(new RegExp(`^(${pattern})$`));
+  expect(job).not.toBe('');
 });
 
 describe('the dashboard', () => {
