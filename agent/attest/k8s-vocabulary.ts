@@ -5,6 +5,7 @@ import { vocabularyOfWords, type Word } from './word.ts';
 export interface K8sSelectors {
   readonly enabled: boolean;
   readonly enableNamespaceLabels: boolean;
+  readonly disableContainerSelectors: boolean;
 }
 
 const COUNT: Word = { values: 'one', example: '2', value: /^(0|[1-9][0-9]{0,4})$/, allowed: 'a decimal number' };
@@ -72,10 +73,17 @@ const WORDS: Readonly<Record<string, Word>> = {
   'node-name': OBJECT_NAME,
 };
 
+const OF_CONTAINERS: ReadonlySet<string> = new Set(['container-name', 'container-image']);
+
 /** What the k8s attestor says, set up like this. */
-export function k8sVocabulary({ enableNamespaceLabels, enabled }: K8sSelectors): Vocabulary {
+export function k8sVocabulary(says: K8sSelectors): Vocabulary {
   return vocabularyOfWords('k8s', WORDS, (name) => {
-    if (!enabled) return 'attestors.k8s.enabled is false';
-    return name === 'ns-label' && !enableNamespaceLabels ? 'attestors.k8s.enable_namespace_labels is false' : undefined;
+    if (!says.enabled) return 'attestors.k8s.enabled is false';
+    if (name === 'ns-label' && !says.enableNamespaceLabels) {
+      return 'attestors.k8s.enable_namespace_labels is false';
+    }
+    return OF_CONTAINERS.has(name) && says.disableContainerSelectors
+      ? 'attestors.k8s.disable_container_selectors is true'
+      : undefined;
   });
 }

@@ -6,9 +6,10 @@ import type { Contexts } from './contexts.ts';
 import type { NamespaceSource } from './k8s/api-server.ts';
 import type { PodSource } from './k8s/kubelet.ts';
 import { NamespaceLabels } from './k8s/namespace-labels.ts';
+import type { Pod, PodContainer } from './k8s/pod.ts';
 import { MOST_ITEM_BYTES } from './k8s/pod-items.ts';
 import { PodList } from './k8s/pod-list.ts';
-import { PodLookup } from './k8s/pod-lookup.ts';
+import { PodLookup, type Seek } from './k8s/pod-lookup.ts';
 import { PodWatch } from './k8s/pod-watch.ts';
 import type { Place } from './k8s/pods.ts';
 import { Shortcomings } from './shortcomings.ts';
@@ -20,12 +21,20 @@ export interface K8sAttestorOptions {
   readonly pollInterval: number;
   /** How long a caller waits for its container to be listed, in milliseconds; 4 s unless said. The runner waits for five. */
   readonly containerWait?: number;
+  /** Whether a process is what its pod is, whatever container of it it is in: it need not be listed then. */
+  readonly disableContainerSelectors: boolean;
   /** Whether nobody looks at the kubelet's certificate. */
   readonly skipKubeletVerification: boolean;
   /** Whose labels of namespaces are selectors too, if they are; this attestor's from now on. */
   readonly namespaces?: NamespaceSource | undefined;
   /** In which container a process is. @throws Error when that cannot be told */
   readonly placeOf: (instance: ProcessInstance) => ContainerPlace | undefined;
+}
+
+/** A pod, and the container of it that a process is in, if it is listed. */
+interface PartOfPod {
+  readonly pod: Pod;
+  readonly container: PodContainer | undefined;
 }
 
 const CONTAINER_WAIT_MS = 4000;
@@ -83,9 +92,9 @@ export class K8sAttestor implements Attestor {
 
   async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
     const at = this.#options.placeOf(instance);
-    const place = at === undefined ? undefined : await this.#find(at, signal);
-    if (at === undefined || place === undefined) return NOTHING;
-    const { container, pod } = place;
+    const found = at === undefined ? undefined : await this.#find(at, signal);
+    if (at === undefined || found === undefined) return NOTHING;
+    const { container, pod } = found;
     const { uid, namespace, name } = pod;
     // Whoever may make cgroups can name one after another's pod. A container's id is its engine's, and in one pod only.
     if (at.podUid !== undefined && at.podUid !== uid) {
@@ -93,11 +102,16 @@ export class K8sAttestor implements Attestor {
         `by its cgroup it is in pod ${at.podUid}, but container ${at.id} is in pod ${uid} (${namespace}/${name})`,
       );
     }
-    if (container.over) throw new Error(`container ${at.id} of pod ${namespace}/${name} has ended`);
+    if (container?.over === true) throw new Error(`container ${at.id} of pod ${namespace}/${name} has ended`);
     const labels = (await this.#namespaces?.of(namespace)) ?? [];
+    const selectors = [...pod.selectors, ...labels];
+    const context = { pod: { uid, namespace, name } };
+    // What is listed only later must not be a difference.
+    if (container === undefined || this.#options.disableContainerSelectors) return { selectors, context };
+    const { engine, id } = container;
     return {
-      selectors: [...pod.selectors, ...container.selectors, ...labels],
-      context: { container: { engine: container.engine, id: container.id }, pod: { uid, namespace, name } },
+      selectors: [...selectors, ...container.selectors],
+      context: { ...context, container: { engine, id } },
     };
   }
 
@@ -110,8 +124,16 @@ export class K8sAttestor implements Attestor {
     await Promise.all([this.#watch.close(), this.#list.close(), this.#namespaces?.close()]);
   }
 
-  async #find({ cgroup, id, podUid }: ContainerPlace, signal: AbortSignal): Promise<Place | undefined> {
-    if (podUid !== undefined) return this.#lookup.find(id, signal);
-    return OF_OWN_POD.test(cgroup) ? this.#lookup.findIfAny(id, signal) : undefined;
+  async #find({ cgroup, id, podUid }: ContainerPlace, signal: AbortSignal): Promise<PartOfPod | undefined> {
+    const inPod: Seek<Place> = (pods) => pods.place(id);
+    if (podUid === undefined) return OF_OWN_POD.test(cgroup) ? this.#lookup.findIfAny(inPod, signal) : undefined;
+    if (!this.#options.disableContainerSelectors) {
+      return this.#lookup.find(inPod, `container ${id} in a pod`, signal);
+    }
+    const known: Seek<PartOfPod> = (pods) => {
+      const pod = pods.pod(podUid);
+      return pods.place(id) ?? (pod && { pod, container: undefined });
+    };
+    return this.#lookup.find(known, `pod ${podUid}`, signal);
   }
 }

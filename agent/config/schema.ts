@@ -240,6 +240,12 @@ const k8s = mapping({
     'restart',
     'Whether there are `k8s:ns-label` selectors. The kubelet does not know the labels of namespaces: the API server is asked, as the service account of the agent, whose role needs `get` on `namespaces`.',
   ),
+  disable_container_selectors: key(
+    flag,
+    false,
+    'restart',
+    'Whether there are no `k8s:container-name` and `k8s:container-image`, and a process is what its pod is. It need not wait then until its container is listed, which it is not while a `postStart` hook of its pod runs; nor does it lose its identity with its container alone.',
+  ),
   poll_interval: key(
     // The kubelet gives up a connection after 90 seconds without a question, and another might be another kubelet's.
     ttl('500ms', '1m'),

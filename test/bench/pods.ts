@@ -125,7 +125,14 @@ async function attestFigures(options: KubeletOptions): Promise<AttestFigures> {
   const clock = new SystemClock();
   const contexts = new Contexts();
   const kubelet = new Kubelet(options, {}, clock);
-  const more = { contexts, clock, pollInterval: 2000, skipKubeletVerification: false, placeOf: containerOf };
+  const more = {
+    contexts,
+    clock,
+    pollInterval: 2000,
+    skipKubeletVerification: false,
+    disableContainerSelectors: false,
+    placeOf: containerOf,
+  };
   // What was found is not believed twice: each attestation is a whole one.
   const runner = new AttestationRunner([new K8sAttestor(kubelet, more)], { clock, ttl: 0 });
   const watch = new ExitWatch();

@@ -1,7 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { sleep } from '../../kernel/sleep.ts';
 import type { PodList } from './pod-list.ts';
-import type { Place, Pods } from './pods.ts';
+import type { Pods } from './pods.ts';
 
 export interface PodLookupOptions {
   readonly clock: Clock;
@@ -11,11 +11,14 @@ export interface PodLookupOptions {
   readonly wait: number;
 }
 
+/** Finds what is looked for in a list; `undefined` when it is not on it. Throws when it is, and is not to be believed. */
+export type Seek<T> = (pods: Pods) => T | undefined;
+
 // Whose pod is known waits so long for a newer list, and not at all for a kubelet that failed a moment ago.
 const MOST_FOR_NEWER_MS = 1000;
 const FAILED_LATELY_MS = 10_000;
 
-/** Finds containers in the list of pods. */
+/** Finds containers, and pods, in the list of pods. */
 export class PodLookup {
   readonly #list: PodList;
   readonly #options: PodLookupOptions;
@@ -28,13 +31,14 @@ export class PodLookup {
   }
 
   /**
-   * Where a container of a pod is. Its id is listed up to a second after its process can call: who comes before that waits, and nobody
-   * else does.
+   * What is certain to be listed. A container's id is up to a second after its process can call: who comes before that waits, and
+   * nobody else does.
    *
+   * @param what is sought, for who is told that it is not listed
    * @throws Error when the kubelet cannot be asked or does not list it in time
    */
-  async find(id: string, signal: AbortSignal): Promise<Place> {
-    const known = await this.#known(id, signal);
+  async find<T>(seek: Seek<T>, what: string, signal: AbortSignal): Promise<T> {
+    const known = await this.#known(seek, signal);
     if (known !== undefined) return known;
     const { wait } = this.#options;
     const until = this.#clock.monotonic() + wait;
@@ -42,29 +46,30 @@ export class PodLookup {
     for (let left = wait; left > 0 && !signal.aborted; left = until - this.#clock.monotonic()) {
       const answer = await this.#within(left, signal);
       failure = answer instanceof Error ? answer : undefined;
-      const place = answer instanceof Error ? undefined : answer?.place(id);
-      if (place !== undefined) return place;
+      const found = answer instanceof Error || answer === undefined ? undefined : seek(answer);
+      if (found !== undefined) return found;
     }
-    throw failure ?? new Error(`the kubelet has not listed container ${id} in a pod for ${wait} ms`);
+    throw failure ?? new Error(`the kubelet has not listed ${what} for ${wait} ms`);
   }
 
   /**
-   * Where a container is of which nobody says that it is a pod's; `undefined` when a list that is newer than the question has not got it.
+   * What may not be there at all: `undefined` when a list that is newer than the question has not got it.
    *
    * @throws Error when the kubelet cannot be asked
    */
-  async findIfAny(id: string, signal: AbortSignal): Promise<Place | undefined> {
-    return (await this.#known(id, signal)) ?? (await this.#list.next()).place(id);
+  async findIfAny<T>(seek: Seek<T>, signal: AbortSignal): Promise<T | undefined> {
+    return (await this.#known(seek, signal)) ?? seek(await this.#list.next());
   }
 
-  /** Where it is by what is known already; where that is old, a newer list is waited for, if the kubelet gives one. */
-  async #known(id: string, signal: AbortSignal): Promise<Place | undefined> {
-    const place = this.#list.latest?.place(id);
-    if (place === undefined) return undefined;
+  /** By what is known already; where that is old, a newer list is waited for, if the kubelet gives one. */
+  async #known<T>(seek: Seek<T>, signal: AbortSignal): Promise<T | undefined> {
+    const { latest } = this.#list;
+    const known = latest && seek(latest);
+    if (known === undefined) return undefined;
     const { age, failedFor } = this.#list;
-    if (age < this.#options.newEnough || (failedFor ?? Number.POSITIVE_INFINITY) < FAILED_LATELY_MS) return place;
+    if (age < this.#options.newEnough || (failedFor ?? Number.POSITIVE_INFINITY) < FAILED_LATELY_MS) return known;
     const answer = await this.#within(MOST_FOR_NEWER_MS, signal);
-    return answer instanceof Error ? place : this.#list.latest?.place(id);
+    return answer instanceof Error || this.#list.latest === undefined ? known : seek(this.#list.latest);
   }
 
   /** The next list, or why there is none, if either comes within `ms`. */

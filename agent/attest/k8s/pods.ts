@@ -63,6 +63,19 @@ export class Pods {
     return place;
   }
 
+  /**
+   * A pod by its uid; `undefined` when it is not known.
+   *
+   * @throws Error when another pod has come in its place
+   */
+  pod(uid: string): Pod | undefined {
+    const pod = this.#listed.get(uid) ?? this.#carried.get(uid);
+    if (pod !== undefined && this.isReplaced(pod)) {
+      throw new Error(`in the place of pod ${nameOf(pod)} with uid ${uid} there is another one`);
+    }
+    return pod;
+  }
+
   /** Whether another pod has come in the place of one, under its name. */
   isReplaced({ uid, namespace, name }: PodContext): boolean {
     const others = (this.#names.get(nameOf({ namespace, name })) ?? []).filter((other) => other.uid !== uid);

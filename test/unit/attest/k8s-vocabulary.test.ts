@@ -1,11 +1,13 @@
 import { describe, expect, it, test } from 'vitest';
-import { k8sVocabulary } from '../../../agent/attest/k8s-vocabulary.ts';
+import { type K8sSelectors, k8sVocabulary } from '../../../agent/attest/k8s-vocabulary.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 
 const UID = '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0';
 
-function neverSaid(text: string, enabled = true, enableNamespaceLabels = true): string | undefined {
-  return k8sVocabulary({ enabled, enableNamespaceLabels }).neverSaid(parseSelector(text));
+const ALL: K8sSelectors = { enabled: true, enableNamespaceLabels: true, disableContainerSelectors: false };
+
+function neverSaid(text: string, says: Partial<K8sSelectors> = {}): string | undefined {
+  return k8sVocabulary({ ...ALL, ...says }).neverSaid(parseSelector(text));
 }
 
 describe('what the k8s attestor may say', () => {
@@ -50,17 +52,27 @@ describe('what it never says', () => {
   });
 
   test('a label of a namespace unless these are asked for', () => {
-    expect(neverSaid('k8s:ns-label:team:pay', true, false)).toContain('enable_namespace_labels is false');
-    expect(neverSaid('k8s:ns:pay', true, false)).toBeUndefined();
+    expect(neverSaid('k8s:ns-label:team:pay', { enableNamespaceLabels: false })).toContain(
+      'enable_namespace_labels is false',
+    );
+    expect(neverSaid('k8s:ns:pay', { enableNamespaceLabels: false })).toBeUndefined();
+  });
+
+  test('a container, where a process is what its pod is', () => {
+    for (const name of ['container-name', 'container-image']) {
+      expect(neverSaid(`k8s:${name}:pay`, { disableContainerSelectors: true })).toBe(
+        'never matches: attestors.k8s.disable_container_selectors is true',
+      );
+    }
   });
 
   test('anything while it is off', () => {
-    expect(neverSaid('k8s:ns:shop', false)).toBe('never matches: attestors.k8s.enabled is false');
+    expect(neverSaid('k8s:ns:shop', { enabled: false })).toBe('never matches: attestors.k8s.enabled is false');
   });
 });
 
 test('each name has an example that it may say, and every one of them can be asked for', () => {
-  const names = [...(k8sVocabulary({ enabled: true, enableNamespaceLabels: true }).names.get('k8s') ?? [])];
+  const names = [...(k8sVocabulary(ALL).names.get('k8s') ?? [])];
   expect(names.length).toBeGreaterThan(10);
   for (const [name, { example, key }] of names) {
     expect(neverSaid(`k8s:${name}:${key === undefined ? '' : `Key${key}`}${example}`), name).toBeUndefined();

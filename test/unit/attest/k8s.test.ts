@@ -47,20 +47,18 @@ class World {
   readonly contexts = new Contexts();
   readonly source = new MemoryPodSource();
   readonly namespaces = new MemoryNamespaces();
-  readonly attestor: K8sAttestor;
+  attestor: K8sAttestor;
   readonly #places = new Map<ProcessInstance, ContainerPlace | undefined>();
 
   constructor(...pods: readonly TestPod[]) {
     this.source.list(...pods);
-    this.attestor = new K8sAttestor(this.source, {
-      contexts: this.contexts,
-      clock: this.clock,
-      pollInterval: POLL_MS,
-      skipKubeletVerification: false,
-      namespaces: this.namespaces,
-      placeOf: (instance) => this.#places.get(instance),
-    });
-    closing.push(this.attestor);
+    this.attestor = this.#attestor(false);
+  }
+
+  /** From now on a process is what its pod is. */
+  async disableContainerSelectors(): Promise<void> {
+    await this.attestor.close();
+    this.attestor = this.#attestor(true);
   }
 
   process(podUid: string | undefined, container: string, cgroup = `/kubepods/pod${podUid}/${containerId(container)}`) {
@@ -83,6 +81,20 @@ class World {
     const ends: ContextEnd[] = [];
     this.contexts.enter(context, (end) => ends.push(end));
     return ends;
+  }
+
+  #attestor(disableContainerSelectors: boolean): K8sAttestor {
+    const made = new K8sAttestor(this.source, {
+      contexts: this.contexts,
+      clock: this.clock,
+      pollInterval: POLL_MS,
+      disableContainerSelectors,
+      skipKubeletVerification: false,
+      namespaces: this.namespaces,
+      placeOf: (instance) => this.#places.get(instance),
+    });
+    closing.push(made);
+    return made;
   }
 }
 
@@ -311,6 +323,58 @@ describe('the list of pods', () => {
     await world.attestor.close();
     expect([world.source.closed, world.namespaces.closed]).toEqual([true, true]);
     expect(world.clock.alarms).toBe(0);
+  });
+});
+
+describe('a process that is what its pod is', () => {
+  const unlisted: TestPod = { uid: PAY, containers: [{ name: 'pay' }] };
+  const context = { pod: { uid: PAY, namespace: 'shop', name: 'pay' } };
+
+  it('does not wait for its container, as while a hook of it runs, and is the same when that is listed', async () => {
+    const world = new World(unlisted);
+    await world.disableContainerSelectors();
+    const process = world.process(PAY, 'pay');
+    const before = await world.attest(process);
+    expect(before.context).toEqual(context);
+    expect(before.selectors).toContain('k8s:sa:payments');
+    const ends = world.enterContext(before.context);
+    world.source.list(pay);
+    await world.clock.elapse(POLL_MS);
+    const after = await world.attest(process);
+    expect(after.context).toEqual(context);
+    expect(after.selectors.filter((each) => each.startsWith('k8s:container-'))).toEqual([]);
+    expect(ends).toEqual([]);
+    world.source.list();
+    await world.clock.elapse(POLL_MS);
+    // An empty list may be that of a kubelet which has forgotten; this one has listed the pod.
+    expect(ends).toEqual(['pod-ended']);
+  });
+
+  it('is refused all the same in a container of another pod, in one that has ended, and in a pod that is not listed', async () => {
+    const world = new World(unlisted, {
+      uid: NEXT,
+      name: 'next',
+      containers: [running('next'), { ...running('done'), state: 'terminated' }],
+    });
+    await world.disableContainerSelectors();
+    await expect(world.attest(world.process(PAY, 'next'))).rejects.toThrow(`by its cgroup it is in pod ${PAY}, but`);
+    await expect(world.attest(world.process(NEXT, 'done'))).rejects.toThrow('has ended');
+    const failed = expect(world.attest(world.process(STATIC, 'etcd'))).rejects.toThrow(
+      `the kubelet has not listed pod ${STATIC} for 4000 ms`,
+    );
+    await world.clock.elapse(4000);
+    await failed;
+  });
+
+  it('is refused in a pod in whose place there is another one', async () => {
+    const world = new World(unlisted);
+    await world.disableContainerSelectors();
+    const ends = world.enterContext((await world.attest(world.process(PAY, 'pay'))).context);
+    world.source.list(unlisted, { uid: NEXT, containers: [{ name: 'pay' }], created: '2026-11-24T13:00:00Z' });
+    await world.clock.elapse(POLL_MS);
+    expect(ends).toEqual(['pod-replaced']);
+    await expect(world.attest(world.process(PAY, 'pay'))).rejects.toThrow('there is another one');
+    expect((await world.attest(world.process(NEXT, 'again'))).context.pod?.uid).toBe(NEXT);
   });
 });
 

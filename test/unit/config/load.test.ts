@@ -76,6 +76,7 @@ describe('a configuration', () => {
           certificatePath: '',
           privateKeyPath: '',
           enableNamespaceLabels: false,
+          disableContainerSelectors: false,
           pollInterval: 2000,
           maxAnswerSize: 64 * 1024 ** 2,
         },
