@@ -119,13 +119,21 @@ interface Subject {
   readonly owner?: string;
   readonly spiffe_id: string;
   readonly selectors?: readonly string[];
+  readonly selectors_left_out?: number;
 }
 
 function hasSubject(record: AnyRecord): record is AnyRecord & Subject {
   return 'instance' in record && 'entry' in record;
 }
 
-function subjectLines({ entry, instance, owner, selectors = [], spiffe_id }: Subject): string[] {
+function subjectLines({
+  entry,
+  instance,
+  owner,
+  selectors = [],
+  selectors_left_out: leftOut = 0,
+  spiffe_id,
+}: Subject): string[] {
   const { cgroup, container, executable, gid, pid, pod, uid, unit } = instance;
   return [
     spiffe_id,
@@ -137,7 +145,7 @@ function subjectLines({ entry, instance, owner, selectors = [], spiffe_id }: Sub
       ['container', container && `${container.engine} ${container.id}${startText(container.started)}`],
       ['pod', pod && `${pod.namespace}/${pod.name}, uid ${pod.uid}`],
       ['unit', unit && `${unit.id}, invocation ${unit.invocation}`],
-      ['attested as', selectors.join(', ')],
+      ['attested as', [...selectors, ...(leftOut === 0 ? [] : [`and ${leftOut} more`])].join(', ')],
       ['entry', entry],
       ['owner', owner],
     ]),

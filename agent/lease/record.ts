@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Attested } from '../attest/attestor.ts';
 import type { Context } from '../attest/context.ts';
 import { mayBeSecret } from '../attest/docker-vocabulary.ts';
+import type { Selector } from '../kernel/selector.ts';
 import type { CallerRefused, InstanceRecord, SvidIssued, SvidKind, SvidRefused } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';
 import type { Grant, IssueRequest, Refusal } from '../policy/grant.ts';
@@ -9,7 +10,11 @@ import type { Entry } from '../registry/entry.ts';
 import type { Lease } from './lease.ts';
 
 const instances = new WeakMap<ProcessInstance, { readonly context: Context; readonly record: InstanceRecord }>();
-const selectorLists = new WeakMap<Attested['selectors'], readonly string[]>();
+const recordedSelectors = new WeakMap<Attested['selectors'], Recorded>();
+// A pod of some containers comes to four thousand characters, with all its images by name and digest.
+const MOST_LENGTH = 16_384;
+
+type Recorded = Pick<CallerRefused, 'selectors' | 'selectors_left_out'>;
 
 /**
  * What the ledger keeps of a process instance and of where it lives. One object for one instance, which the ledger then encodes once,
@@ -83,7 +88,7 @@ export function strangerRecord(
     decision: randomUUID(),
     kind,
     instance: instanceRecordOf(instance, context),
-    selectors: selectorsOf(selectors),
+    ...selectorsOf(selectors),
     reason,
   };
 }
@@ -101,7 +106,7 @@ function asked(request: IssueRequest, decision: Grant | Refusal, lease: Lease) {
     kind,
     occasion,
     instance: instanceRecordOf(instance, context),
-    selectors: selectorsOf(request.selectors, entry),
+    ...selectorsOf(request.selectors, entry),
     entry: entry.id,
     ...ownerOf(entry),
     spiffe_id: entry.spiffeId,
@@ -112,20 +117,42 @@ function asked(request: IssueRequest, decision: Grant | Refusal, lease: Lease) {
 
 /**
  * What was attested, sorted. An environment variable, which may be a password, is left out unless the entry asks for it: a ledger is kept
- * for years, and given to others.
+ * for years, and given to others. Who chooses the labels of a pod or a container would fill the ledger with them, and push out what others
+ * have done: beyond what any process that means well has, only what the entry asks for is kept, and how much else there was.
  */
-function selectorsOf(selectors: Attested['selectors'], entry?: Entry): readonly string[] {
-  const list = openSelectorsOf(selectors);
-  const asked = entry?.selectors.filter((selector) => mayBeSecret(selector) && selectors.has(selector)) ?? [];
-  return asked.length === 0 ? list : Object.freeze([...list, ...asked].toSorted());
+function selectorsOf(selectors: Attested['selectors'], entry?: Entry): Recorded {
+  const recorded = openSelectorsOf(selectors);
+  const more = entry?.selectors.filter((one) => selectors.has(one) && !recorded.selectors.includes(one)) ?? [];
+  if (more.length === 0) return recorded;
+  const leftOut = (recorded.selectors_left_out ?? 0) - more.filter((selector) => !mayBeSecret(selector)).length;
+  return recordedOf([...recorded.selectors, ...more].toSorted(), leftOut);
 }
 
 /** While nothing about a process changes, attestation gives the same set: sorted once, and one list for the ledger to encode once. */
-function openSelectorsOf(selectors: Attested['selectors']): readonly string[] {
-  let list = selectorLists.get(selectors);
-  if (list === undefined) {
-    list = Object.freeze([...selectors].filter((selector) => !mayBeSecret(selector)).toSorted());
-    selectorLists.set(selectors, list);
+function openSelectorsOf(selectors: Attested['selectors']): Recorded {
+  let recorded = recordedSelectors.get(selectors);
+  if (recorded === undefined) {
+    const open = [...selectors].filter((selector) => !mayBeSecret(selector));
+    const kept = within(MOST_LENGTH, open).toSorted();
+    recorded = recordedOf(kept, open.length - kept.length);
+    recordedSelectors.set(selectors, recorded);
   }
-  return list;
+  return recorded;
+}
+
+function recordedOf(selectors: string[], leftOut: number): Recorded {
+  return { selectors: Object.freeze(selectors), ...(leftOut > 0 && { selectors_left_out: leftOut }) };
+}
+
+/** As many as fit, and those first of which there are few: one who has a thousand labels still has one namespace. */
+function within(most: number, selectors: readonly Selector[]): readonly Selector[] {
+  const byName = [...Map.groupBy(selectors, (selector) => selector.split(':', 2).join(':')).values()];
+  let length = 0;
+  return byName
+    .toSorted((a, b) => a.length - b.length)
+    .flat()
+    .filter((selector) => {
+      length += selector.length;
+      return length <= most;
+    });
 }

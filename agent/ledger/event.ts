@@ -42,6 +42,8 @@ interface Asked {
   readonly occasion: 'first' | 'renewal' | 'on-demand';
   readonly instance: InstanceRecord;
   readonly selectors: readonly string[];
+  /** How many more were attested, where they were too long to be kept. */
+  readonly selectors_left_out?: number;
   readonly entry: string;
   readonly owner?: string;
   readonly spiffe_id: string;
@@ -84,6 +86,8 @@ export interface CallerRefused {
   readonly kind: SvidKind;
   readonly instance: InstanceRecord;
   readonly selectors: readonly string[];
+  /** How many more were attested, where they were too long to be kept. */
+  readonly selectors_left_out?: number;
   /** A sentence. */
   readonly reason: string;
   /** As of {@link SvidRefused}. */

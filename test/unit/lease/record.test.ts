@@ -30,3 +30,19 @@ it('the ledger has nothing of the environment of a process that gets nothing', a
     ['docker:label:tier:web', 'unix:uid:1000'],
   ]);
 });
+
+it('the ledger has as much of a flood of labels as of a process that means well, and what the entry asks for', async () => {
+  const label = (number: number) => `docker:label:${String(number).padStart(5, '0')}:${'x'.repeat(200)}`;
+  const asked = [parseSelector('unix:uid:1000'), parseSelector(label(4999))] as const;
+  world = leaseWorld([entryOf('plain'), entryOf('picky', { selectors: asked })]);
+  world.found.selectors = [...Array.from({ length: 5000 }, (_, number) => label(number)), 'k8s:ns:shop'];
+  const workload = world.leases.of(livingInstance());
+  await workload.jwt(A, undefined);
+  const [picky, plain] = world.ledger.of('svid.issued').toSorted((a, b) => (a.entry < b.entry ? -1 : 1));
+  expect(plain?.selectors.join('').length).toBeLessThan(16_384);
+  expect(plain?.selectors).toEqual(expect.arrayContaining(['k8s:ns:shop', 'unix:uid:1000']));
+  expect(plain?.selectors).not.toContain(label(4999));
+  expect((plain?.selectors.length ?? 0) + (plain?.selectors_left_out ?? 0)).toBe(5002);
+  expect(picky?.selectors).toEqual([...(plain?.selectors ?? []), label(4999)].toSorted());
+  expect(picky?.selectors_left_out).toBe((plain?.selectors_left_out ?? 0) - 1);
+});

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
-import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
+import { parseSpiffeId, parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { Operator } from '../../../agent/lease/operator.ts';
 import { entryNamed, type WrittenEntry } from '../../../agent/registry/written-entry.ts';
 import { readCrls } from '../../support/crl-reader.ts';
@@ -120,6 +120,22 @@ describe('a process that a template is meant for', () => {
     const { svids } = await streamOf().at(1);
     expect(svids.map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/web']);
     expect(world.ledger.of('caller.refused')).toEqual([]);
+  });
+
+  it('has its terms: for whom its tokens are, and whose bundles it gets', async () => {
+    open(['k8s:ns:payments'], templateOf(...LINES, 'audiences: [ db ]', 'federates_with: [ other.org, third.org ]'));
+    const foreign = world.authority.bundle.value;
+    if (foreign === undefined) throw new Error('the authority has a bundle');
+    const others = ['other.org', 'unasked.org'].map(
+      (name) => [parseTrustDomain(name), { ...foreign, trustDomain: parseTrustDomain(name) }] as const,
+    );
+    world.federated.set(new Map(others));
+    const workload = world.leases.of(livingInstance());
+    const [token] = await workload.jwt(parseAudiences(['db']), undefined);
+    expect(token?.svid.spiffeId).toBe('spiffe://example.org/ns/payments');
+    await expect(workload.jwt(A, undefined)).rejects.toMatchObject({ code: 'POLICY_REFUSED' });
+    const { federated } = await streamOf().at(1);
+    expect(federated.map(({ trustDomain }) => trustDomain)).toEqual(['other.org']);
   });
 
   it('is kept from it by hand whatever its values, until that is taken back', async () => {
