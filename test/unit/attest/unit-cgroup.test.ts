@@ -1,5 +1,6 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isIn, unitCgroupIn, userUnitIn } from '../../../agent/attest/unit-cgroup.ts';
+import { isIn, isUnit, unitCgroupIn, userUnitIn } from '../../../agent/attest/unit-cgroup.ts';
 
 const USER = '/user.slice/user-1000.slice/user@1000.service';
 
@@ -53,6 +54,25 @@ describe('where a process is among units', () => {
       false,
     ]);
   });
+});
+
+it('says of any path what stands in it, and takes nothing else for a path', () => {
+  const name = fc.oneof(
+    fc.constantFrom('a.service', 'system.slice', 'x\r1:name=systemd:', '\r0::', '0::', '_b.scope', ' ', '\u2028'),
+    fc.string({ minLength: 1 }),
+  );
+  const names = fc.array(
+    name.filter((each) => !/[/\n]/.test(each)),
+    { minLength: 1, maxLength: 6 },
+  );
+  fc.assert(
+    fc.property(names, fc.constantFrom('0::', '1:name=systemd:', '3:pids:/x\n1:name=systemd:'), (path, before) => {
+      const found = namesIn(`${before}/${path.join('/')}\n`);
+      if (found === undefined) expect(path.some(isUnit)).toBe(false);
+      else expect(found).toEqual(path.map((each) => (/^_/.test(each) && isUnit(each.slice(1)) ? each.slice(1) : each)));
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 describe('units of a user', () => {
