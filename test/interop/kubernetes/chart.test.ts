@@ -100,6 +100,11 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
     ]);
   });
 
+  it('is of the version of the program', () => {
+    const { version } = JSON.parse(readFileSync(join(CHART, '../../../package.json'), 'utf8')) as Values;
+    expect(parse(readFileSync(join(CHART, 'Chart.yaml'), 'utf8'))).toMatchObject({ version, appVersion: version });
+  });
+
   it('has a change for each of its values', () => {
     const values = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as Values;
     expect(Object.keys(CHANGES).toSorted()).toEqual(leavesOf(values, readSchema()).toSorted());

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Equipment } from '../equipment.ts';
 import { built, tool } from '../toolchains.ts';
-import { agentImage } from './agent-image.ts';
+import { saveAgentImage } from './agent-image.ts';
 import { unpackPackages } from './debian.ts';
 import { workloadImage } from './image.ts';
 
@@ -60,9 +60,9 @@ export function nodeTools(): Promise<Equipment> {
 
 /** The agent as it is now. */
 export function agentImageFile(): Promise<Equipment> {
-  return built(['ldd'], [NODE_PROGRAMS.agentImage], async () =>
-    writeFileSync(NODE_PROGRAMS.agentImage, await agentImage(placeOf('agent'))),
-  );
+  const { agentImage } = NODE_PROGRAMS;
+  const tools = ['docker', 'dockerd', 'containerd', 'runc', 'dpkg-deb', 'npm', 'unshare'];
+  return built(tools, [agentImage], () => saveAgentImage(agentImage, placeOf('agent')));
 }
 
 /** Helm, and beside it what decodes manifests. */
