@@ -33,6 +33,19 @@ export default defineConfig({
           hookTimeout: 30_000,
         },
       },
+      // Alone, since a machine that is emulated takes all processors; after the others, which need no packages for it.
+      {
+        test: {
+          name: 'guest',
+          root: ROOT,
+          include: ['guest/*.test.ts'],
+          globalSetup: './guest/setup.ts',
+          pool: 'forks',
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
       // Once all others are through.
       { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 1 } } },
     ],

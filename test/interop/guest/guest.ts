@@ -1,0 +1,162 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  copyFileSync,
+  createReadStream,
+  createWriteStream,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { pipeline } from 'node:stream/promises';
+import { archive, MACHINE_PARTS } from './machine.ts';
+import { EXECUTABLE, SYSTEM_FILES } from './system-files.ts';
+
+/** All takes ten times as long as on the machine that it runs on. */
+const PATIENCE_MS = 90_000;
+const HARDWARE =
+  '-machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults -no-user-config -no-reboot -display none -nic none';
+const LOADER = 'lib/x86_64-linux-gnu/ld-linux-x86-64.so.2';
+
+/** What a script in the guest came to. */
+export interface Outcome {
+  readonly code: number;
+  /** What it has printed, errors too. */
+  readonly output: string;
+}
+
+/**
+ * A machine in qemu, emulated as a whole since few machines that run tests can do better: a kernel before `SO_PEERPIDFD`, cgroups of
+ * version 2 alone, systemd as process 1, everything in memory. It ends with the process that started it.
+ */
+export class Guest implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #qemu: ChildProcess;
+  readonly #ended: Promise<unknown>;
+  readonly #lines: Interface;
+  readonly #answers: AsyncIterator<string>;
+
+  private constructor(directory: string, initrd: string) {
+    this.#directory = directory;
+    this.#qemu = spawnQemu(initrd, this.#console);
+    if (this.#qemu.stdout === null) throw new Error('a machine without a serial line');
+    this.#ended = once(this.#qemu, 'close');
+    this.#lines = createInterface({ input: this.#qemu.stdout });
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  /** Starts it with further files, root's. @param files by their paths below the root */
+  static async start(files: Readonly<Record<string, string | Buffer>>): Promise<Guest> {
+    const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-'));
+    const more = join(directory, 'more.cpio');
+    const initrd = join(directory, 'initrd.cpio');
+    writeFiles(join(directory, 'more'), { ...SYSTEM_FILES, ...files });
+    await archive(join(directory, 'more'), more);
+    // The kernel unpacks one after the other.
+    copyFileSync(MACHINE_PARTS.system, initrd);
+    await pipeline(createReadStream(more), createWriteStream(initrd, { flags: 'a' }));
+    const guest = new Guest(directory, initrd);
+    try {
+      await guest.#answerTo('its start');
+      return guest;
+    } catch (error) {
+      await guest[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Runs a script of bash as root, which ends with the first command that fails. */
+  async try(script: string): Promise<Outcome> {
+    this.#qemu.stdin?.write(`${Buffer.from(script).toString('base64')}\n`);
+    const [code, output = ''] = (await this.#answerTo(script)).split(' ');
+    return { code: Number(code), output: Buffer.from(output, 'base64').toString('utf8').trimEnd() };
+  }
+
+  /** Runs a script of bash as root. @returns what it has printed @throws when it fails */
+  async run(script: string): Promise<string> {
+    const { code, output } = await this.try(script);
+    if (code !== 0) throw new Error(`this ended with ${code}:\n${script}\nand had printed:\n${output}`);
+    return output;
+  }
+
+  /** Runs a script of bash until what it prints is so. */
+  async until(script: string, isSo: (output: string) => boolean): Promise<string> {
+    const start = performance.now();
+    for (;;) {
+      const { code, output } = await this.try(script);
+      if (code === 0 && isSo(output)) return output;
+      if (performance.now() - start > PATIENCE_MS) throw new Error(`this still prints:\n${output}\n${script}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#lines.close();
+    this.#qemu.kill('SIGKILL');
+    await this.#ended;
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  get #console(): string {
+    return join(this.#directory, 'console');
+  }
+
+  async #answerTo(what: string): Promise<string> {
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), PATIENCE_MS);
+    try {
+      const line = await Promise.race([this.#answers.next(), late.promise]);
+      if (line?.done === false) return line.value;
+    } finally {
+      clearTimeout(timer);
+    }
+    const said = readFileSync(this.#console, 'utf8').slice(-4000);
+    throw new Error(`the machine did not answer to:\n${what}\nIts console:\n${said}`);
+  }
+}
+
+function writeFiles(root: string, files: Readonly<Record<string, string | Buffer>>): void {
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(join(root, dirname(path)), { recursive: true });
+    writeFileSync(join(root, path), content);
+    chmodSync(join(root, path), EXECUTABLE.has(path) ? 0o755 : 0o644);
+  }
+}
+
+function spawnQemu(initrd: string, console: string): ChildProcess {
+  const { kernel, qemu } = MACHINE_PARTS;
+  // Its libraries are those of its own packages: this machine may have none, or others.
+  const libraries = globSync('usr/lib/x86_64-linux-gnu/{.,*/}', { cwd: qemu }).map((path) => join(qemu, path));
+  const command = [
+    '--pdeathsig=KILL',
+    join(qemu, LOADER),
+    '--library-path',
+    libraries.join(':'),
+    join(qemu, 'usr/bin/qemu-system-x86_64'),
+    ...HARDWARE.split(' '),
+    '-L',
+    join(qemu, 'usr/share/qemu'),
+    '-L',
+    join(qemu, 'usr/share/seabios'),
+    '-kernel',
+    kernel,
+    '-initrd',
+    initrd,
+    '-append',
+    'console=ttyS0 quiet panic=-1 cgroup_no_v1=all',
+    '-serial',
+    `file:${console}`,
+    '-serial',
+    'stdio',
+  ];
+  return spawn('setpriv', command, {
+    env: { ...process.env, QEMU_MODULE_DIR: join(qemu, 'usr/lib/x86_64-linux-gnu/qemu') },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+}
