@@ -3,7 +3,7 @@
 #   npm run release
 #   docker build --build-arg TARGETARCH=amd64 --tag mayfly .
 #
-# BASE may be any image that has glibc 2.28 and libstdc++ 6.0.28 or newer; nothing is run in it. Without it, no registry is asked.
+# BASE may be any image that has glibc 2.28 and libstdc++ 6.0.22 or newer; nothing is run in it. Without it, no registry is asked.
 ARG BASE=base
 
 FROM scratch AS base
