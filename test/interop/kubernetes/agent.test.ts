@@ -1,9 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { MAIN } from '../../support/daemon.ts';
 import { eventually } from '../../support/json-lines.ts';
 import { commandOf, equipped, ROOT } from '../equipment.ts';
 import { AGENT_IMAGE } from './agent-image.ts';
+import { ALL, METRICS } from './changed-values.ts';
 import { Cluster, NODE } from './cluster.ts';
+import { MANIFESTS, render } from './helm.ts';
+import { parseManifests } from './manifests.ts';
 import type { PodName } from './pod-log.ts';
 import { type AgentPod, RELEASE, Release } from './release.ts';
 import { NODE_LOGS, NODE_PROGRAMS } from './toolchain.ts';
@@ -35,6 +39,22 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
 
   const remove = (pod: string) => cluster.kubectl.run('delete', 'pod', pod, `--namespace=${NAMESPACE}`);
   const leases = async () => (await release.mayfly<{ readonly leases: readonly Lease[] }>('leases')).leases;
+
+  it('may ask for the pods of nodes and nothing else', async () => {
+    const mayAgent = (verb: string, resource: string, ...args: readonly string[]) => {
+      const asked = ['auth', 'can-i', verb, resource, ...args, `--as=system:serviceaccount:${RELEASE}:${RELEASE}`];
+      return cluster.kubectl.run(...asked).catch((error: unknown) => {
+        // It ends with 1 then.
+        if (error instanceof Error && 'stdout' in error && error.stdout === 'no\n') return 'no\n';
+        throw error;
+      });
+    };
+    expect(await mayAgent('get', 'nodes', '--subresource=pods')).toBe('yes\n');
+    for (const verb of ['get', 'create']) expect(await mayAgent(verb, 'nodes', '--subresource=proxy')).toBe('no\n');
+    for (const resource of ['nodes', 'pods', 'secrets', 'configmaps']) {
+      expect([resource, await mayAgent('get', resource)]).toEqual([resource, 'no\n']);
+    }
+  });
 
   it('gives two deployments the identities of their service accounts, and a process in no pod none', async () => {
     const [pay, ship] = await Promise.all([
@@ -165,19 +185,33 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
     expect(spec.template.spec.containers[0]?.readinessProbe).toHaveProperty('httpGet.path', '/readyz');
   });
 
-  it('may ask for the pods of nodes and nothing else', async () => {
-    const mayAgent = (verb: string, resource: string, ...args: readonly string[]) => {
-      const asked = ['auth', 'can-i', verb, resource, ...args, `--as=system:serviceaccount:${RELEASE}:${RELEASE}`];
-      return cluster.kubectl.run(...asked).catch((error: unknown) => {
-        // It ends with 1 then.
-        if (error instanceof Error && 'stdout' in error && error.stdout === 'no\n') return 'no\n';
-        throw error;
-      });
+  it('asks in the network of the node, and for labels of namespaces', async () => {
+    const entry = {
+      id: 'labelled',
+      spiffe_id: 'spiffe://example.org/labelled',
+      selectors: [`k8s:ns-label:kubernetes.io/metadata.name:${NAMESPACE}`],
     };
-    expect(await mayAgent('get', 'nodes', '--subresource=pods')).toBe('yes\n');
-    for (const verb of ['get', 'create']) expect(await mayAgent(verb, 'nodes', '--subresource=proxy')).toBe('no\n');
-    for (const resource of ['nodes', 'pods', 'secrets', 'configmaps']) {
-      expect([resource, await mayAgent('get', resource)]).toEqual([resource, 'no\n']);
+    await release.upgrade({
+      hostNetwork: true,
+      kubelet: { address: 'loopback' },
+      metrics: { enabled: true },
+      namespaceLabels: true,
+      serviceAccountIdentities: { enabled: false },
+      entries: [entry],
+    });
+    const labelled = await Workload.start(cluster, 'labelled', 'pay');
+    expect((await labelled.holds()).id).toBe(entry.spiffe_id);
+    expect(labelled.errors).toEqual([]);
+    expect((await release.status()).attestors.flatMap(({ shortcomings }) => shortcomings)).toEqual([]);
+  });
+
+  it('is what the API server takes, whatever its values', async () => {
+    await release.uninstall();
+    // Without the PodMonitor: the operator that it is for has told the API of them, and is not here.
+    const all = await render(commandOf(helm)[0], { ...ALL, ...METRICS });
+    for (const manifests of [readFileSync(MANIFESTS, 'utf8'), all]) {
+      const applied = await cluster.kubectl.apply(manifests, '--dry-run=server');
+      expect(applied.trim().split('\n')).toHaveLength(parseManifests(manifests).length);
     }
   });
 });

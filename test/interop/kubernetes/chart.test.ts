@@ -6,65 +6,11 @@ import { expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { mayfly } from '../../support/daemon.ts';
 import { commandOf, equipped } from '../equipment.ts';
+import { ALL, CHANGES, METRICS, merged } from './changed-values.ts';
 import { CHART, MANIFESTS, plainManifests, render, type Values } from './helm.ts';
 import { decodeStrictly, manifestOf, parseManifests } from './manifests.ts';
 
 const { helm: helmEquipment, manifests: decoderEquipment } = inject('kubernetes');
-
-const METRICS = { metrics: { enabled: true } };
-const MONITOR = { metrics: { enabled: true, podMonitor: { enabled: true } } };
-const POLICY = { networkPolicy: { enabled: true }, ...METRICS };
-
-/** Another value for each that the chart has, by its path, and what has to be said as well for it to count. */
-const CHANGES: Readonly<Record<string, readonly [value: unknown, besides?: Values]>> = {
-  trustDomain: ['example.com'],
-  'image.repository': ['registry.example.com/mayfly'],
-  'image.tag': ['9.9.9'],
-  'image.digest': [`sha256:${'0'.repeat(64)}`],
-  'image.pullPolicy': ['Always'],
-  'image.pullSecrets': [[{ name: 'registry' }]],
-  'serviceAccountIdentities.enabled': [false],
-  'serviceAccountIdentities.entry': [{ owner: 'platform@example.org', x509_svid_ttl: '30m' }],
-  entries: [[{ id: 'web', spiffe_id: 'spiffe://example.org/web', selectors: ['k8s:ns:web'] }]],
-  existingEntries: ['ours'],
-  config: [{ log_level: 'debug', attestors: { unix: { sha256: true } } }],
-  socketDir: ['/run/spiffe'],
-  dataDir: ['/var/lib/spiffe'],
-  'kubelet.port': [10251],
-  'kubelet.address': ['nodeName'],
-  'kubelet.caFile': ['/var/lib/kubelet/pki/kubelet.crt'],
-  'kubelet.skipVerification': [true],
-  namespaceLabels: [true],
-  hostNetwork: [true],
-  'metrics.enabled': [true],
-  'metrics.port': [9100, METRICS],
-  'metrics.podMonitor.enabled': [true, METRICS],
-  'metrics.podMonitor.interval': ['1m', MONITOR],
-  'metrics.podMonitor.labels': [{ release: 'prometheus' }, MONITOR],
-  'networkPolicy.enabled': [true],
-  'networkPolicy.metricsFrom': [[{ namespaceSelector: { matchLabels: { of: 'prometheus' } } }], POLICY],
-  'networkPolicy.nodeCidrs': [['10.0.0.0/8'], POLICY],
-  'serviceAccount.create': [false],
-  'serviceAccount.name': ['agent'],
-  'serviceAccount.annotations': [{ 'example.org/a': 'b' }],
-  'rbac.create': [false],
-  'rbac.resource': ['nodes/proxy'],
-  'namespace.create': [true],
-  capabilities: [['SYS_PTRACE']],
-  appArmorProfile: [{ type: 'Localhost', localhostProfile: 'mayfly' }],
-  seLinuxOptions: [{ type: 'spc_t' }],
-  resources: [{ limits: { memory: '1Gi' } }],
-  priorityClassName: ['node-agents'],
-  nodeSelector: [{ 'example.org/agent': 'true' }],
-  tolerations: [[{ key: 'gpu', operator: 'Exists' }]],
-  affinity: [{ nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms() } }],
-  podAnnotations: [{ 'example.org/a': 'b' }],
-  podLabels: [{ tier: 'node' }],
-  maxUnavailable: ['25%'],
-  terminationGracePeriodSeconds: [20],
-};
-
-const ALL: Values = Object.entries(CHANGES).reduce((values, [path, [value]]) => merged(values, path, value), {});
 
 /** What no value may be, with what is said of it. */
 const REFUSED: readonly (readonly [values: Values, says: RegExp])[] = [
@@ -185,12 +131,6 @@ function leavesOf(values: Values, { properties = {} }: Schema): string[] {
   });
 }
 
-function merged(values: Values, path: string, value: unknown): Values {
-  const [key = '', ...rest] = path.split('.');
-  const inner = rest.length === 0 ? value : merged((values[key] ?? {}) as Values, rest.join('.'), value);
-  return { ...values, [key]: inner };
-}
-
 /** The configuration and the entries of the ConfigMaps, laid out as in the agent's container, are what an agent starts with. */
 async function expectAgentTakes(rendered: string): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-chart-'));
@@ -208,10 +148,4 @@ async function expectAgentTakes(rendered: string): Promise<void> {
   } finally {
     rmSync(directory, { recursive: true });
   }
-}
-
-function terms() {
-  return {
-    nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/arch', operator: 'In', values: ['amd64'] }] }],
-  };
 }

@@ -4,13 +4,13 @@ import { containerdConfig, networkConfig } from './container-runtime.ts';
 import { WORKLOAD_IMAGE } from './image.ts';
 import { Kubectl } from './kubectl.ts';
 import { kubeletConfig } from './kubelet.ts';
-import { ADDRESS, Machine, type MachineProgram } from './machine.ts';
+import { ADDRESS, Machine, type MachineProgram, SERVICE } from './machine.ts';
 import { makePki } from './pki.ts';
 import type { NodePrograms } from './toolchain.ts';
 
 /** The name of the only node. */
 export const NODE = 'node';
-const API = 'https://127.0.0.1:6443';
+const API = 'https://127.0.0.1:443';
 const ETCD = 'http://127.0.0.1:2379';
 const SERVICES = '10.96.0.0/24';
 // A machine that does other things as well.
@@ -105,7 +105,7 @@ export class Cluster implements AsyncDisposable {
   async #configure(outside: string): Promise<void> {
     for (const directory of ['pki', 'cni', 'etcd', 'volume-plugins', 'static-pods'])
       mkdirSync(join(outside, directory));
-    const served = ['IP:127.0.0.1', `IP:${ADDRESS}`];
+    const served = ['IP:127.0.0.1', `IP:${ADDRESS}`, `IP:${SERVICE}`];
     await makePki(join(outside, 'pki'), [
       { name: 'apiserver', subject: '/CN=kube-apiserver', usage: 'serverAuth', names: served },
       { name: 'kubelet', subject: `/O=system:nodes/CN=system:node:${NODE}`, usage: 'serverAuth', names: served },
@@ -134,6 +134,7 @@ export class Cluster implements AsyncDisposable {
       `--etcd-servers=${ETCD}`,
       `--advertise-address=${ADDRESS}`,
       '--endpoint-reconciler-type=none',
+      '--secure-port=443',
       `--tls-cert-file=${pki}/apiserver.crt`,
       `--tls-private-key-file=${pki}/apiserver.key`,
       `--client-ca-file=${pki}/ca.crt`,

@@ -22,6 +22,8 @@ const CGROUPS = '/sys/fs/cgroup';
 const STOP_MS = 10_000;
 /** The address of the machine; loopback will not do, for a kubelet or for the API server's way to it. */
 export const ADDRESS = '10.99.0.1';
+/** The address of the service `kubernetes`, which is the machine's as well: nothing else would lead there. */
+export const SERVICE = '10.96.0.1';
 
 /**
  * What makes the machine, run as process 1 of its namespaces:
@@ -55,6 +57,7 @@ ip link add node0 type veth peer name node1
 ip link set node0 up
 ip link set node1 up
 ip address add ${ADDRESS}/24 dev node0
+ip address add ${SERVICE}/32 dev node0
 ip route add default via 10.99.0.254 dev node0
 echo ready
 exec sleep infinity

@@ -36,6 +36,12 @@ export class Release {
     await this.rolledOut();
   }
 
+  /** What the agents have left on the nodes stays. */
+  async uninstall(): Promise<void> {
+    const args = ['--namespace', RELEASE, '--kubeconfig', this.#cluster.kubectl.kubeconfig];
+    await this.#cluster.machine.run([this.#helm, 'uninstall', RELEASE, ...args]);
+  }
+
   /** Resolves when each node has an agent of the newest version that is ready. */
   async rolledOut(): Promise<void> {
     const { kubectl } = this.#cluster;

@@ -29,7 +29,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{/*
-The configuration file. The admin socket is not beside the other: whoever mounts that directory and runs as root could use it.
+The configuration file. The admin socket is not beside the other: whoever mounts that directory and runs as root could use it. No path of
+a pod's program leads the agent to that program.
 */}}
 {{- define "mayfly.config" -}}
 {{- $k8s := dict "enabled" true "kubelet_secure_port" (int .Values.kubelet.port) }}
@@ -47,7 +48,7 @@ The configuration file. The admin socket is not beside the other: whoever mounts
   "admin_socket" "/run/mayfly-admin/admin.sock"
   "data_dir" "/var/lib/mayfly"
   "entries" (list "../entries/*.yaml")
-  "attestors" (dict "k8s" $k8s)
+  "attestors" (dict "k8s" $k8s "unix" (dict "path" false))
 }}
 {{- if .Values.metrics.enabled }}
 {{- $address := ternary "127.0.0.1" "0.0.0.0" .Values.hostNetwork }}
