@@ -145,6 +145,10 @@ export class Client implements AsyncDisposable {
     child.once('close', () => this.#fail(new Error(`the client has ended:\n${this.#stderr}`)));
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   /** @param options whose process it is, that of the tests by default, and what it finds in its environment */
   static start(equipment: Equipment, socket: string, options: StartOptions = {}): Client {
     const [program, ...args] = commandOf(equipment);

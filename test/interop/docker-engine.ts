@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../support/json-lines.ts';
+import type { ContainerEngine } from './container-engine.ts';
 import { tool } from './toolchains.ts';
 
 const START_MS = 30_000;
@@ -12,7 +13,8 @@ const START_MS = 30_000;
  * A Docker Engine of a test's own, as Debian has it. All that it makes is in a directory and a mount namespace of its own, and
  * it leaves the machine's network alone: containers have none, and no image comes from a registry.
  */
-export class DockerEngine implements AsyncDisposable {
+export class DockerEngine implements ContainerEngine {
+  readonly attestor = 'docker';
   readonly socket: string;
   readonly #directory: string;
   #daemon: ChildProcess | undefined;
@@ -53,12 +55,12 @@ export class DockerEngine implements AsyncDisposable {
   }
 
   /** Ends the engine; its containers run on. */
-  async down(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  async down(): Promise<void> {
     const daemon = this.#daemon;
     this.#daemon = undefined;
     if (daemon === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return;
     const exited = once(daemon, 'exit');
-    daemon.kill(signal);
+    daemon.kill('SIGTERM');
     await exited;
   }
 
@@ -73,7 +75,11 @@ export class DockerEngine implements AsyncDisposable {
     return (await tool(program, rest, '/')).trimEnd();
   }
 
-  /** Makes an image of the files in a directory. @param changes as in a Dockerfile: `LABEL tier=web` */
+  cli(args: readonly string[]): Promise<string> {
+    return this.docker(args);
+  }
+
+  /** Makes an image of the files in an archive. @param changes as in a Dockerfile: `LABEL tier=web` */
   async image(name: string, rootfs: string, changes: readonly string[] = []): Promise<void> {
     await this.docker(['import', ...changes.flatMap((change) => ['--change', change]), rootfs, name]);
   }

@@ -14,6 +14,7 @@ import {
   javaClient,
   nginxProgram,
   opensslProgram,
+  podmanPrograms,
   pythonClient,
   rustClient,
 } from './toolchains.ts';
@@ -22,7 +23,10 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** By what the programs are of. */
     equipment: Readonly<
-      Record<'curl' | 'docker' | 'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'python' | 'rust', Equipment>
+      Record<
+        'curl' | 'docker' | 'envoy' | 'go' | 'java' | 'nginx' | 'openssl' | 'podman' | 'python' | 'rust',
+        Equipment
+      >
     >;
     /** The programs of `deploy/examples/`. */
     examples: Readonly<Record<Language, Example>>;
@@ -35,7 +39,7 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
   const directory = mkdtempSync(join(tmpdir(), 'mayfly-interop-'));
   // Programs in it are run as other users too.
   chmodSync(directory, 0o755);
-  const [curl, docker, envoy, go, java, nginx, openssl, python, rust] = await Promise.all([
+  const [curl, docker, envoy, go, java, nginx, openssl, podman, python, rust] = await Promise.all([
     curlProgram(),
     dockerPrograms(),
     envoyProxy(directory),
@@ -43,10 +47,11 @@ export default async function setup({ provide }: TestProject): Promise<() => voi
     javaClient(directory),
     nginxProgram(),
     opensslProgram(),
+    podmanPrograms(),
     pythonClient(),
     rustClient(),
   ]);
-  const equipment = { curl, docker, envoy, go, java, nginx, openssl, python, rust };
+  const equipment = { curl, docker, envoy, go, java, nginx, openssl, podman, python, rust };
   for (const [name, of] of Object.entries(equipment)) {
     if (of.kind === 'missing') console.warn(`no tests with ${name}: ${of.reason}`);
   }

@@ -101,6 +101,12 @@ export function dockerPrograms(): Promise<Equipment> {
   return built(programs, ['dockerd'], () => tool('dockerd', ['--version'], here));
 }
 
+/** What a podman of a test's own is made of. */
+export function podmanPrograms(): Promise<Equipment> {
+  const programs = ['busybox', 'conmon', 'podman', 'runc'];
+  return built(programs, ['podman'], () => tool('podman', ['--version'], here));
+}
+
 export function nginxProgram(): Promise<Equipment> {
   return built(['nginx'], ['nginx'], () => tool('nginx', ['-v'], here));
 }

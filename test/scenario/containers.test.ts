@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Daemon, mayfly } from '../support/daemon.ts';
+import { TestEngine } from '../support/engine.ts';
+import { entry, Home } from '../support/home.ts';
+import { eventually } from '../support/json-lines.ts';
+import { PodCgroups, UNIFIED } from '../support/pod-cgroups.ts';
+import { WorkloadClient } from '../support/workload-client.ts';
+import type { Said } from '../support/workload-said.ts';
+
+// The machine's cgroups are everybody's: two runs of this file use none of each other's.
+const SLICE = `/mayfly-${process.pid}.slice`;
+const idOf = (name: string): string => createHash('sha256').update(`${process.pid} ${name}`).digest('hex');
+const scopeOf = (name: string): string => `${SLICE}/docker-${idOf(name)}.scope`;
+/** Each container has the label that its name begins with. */
+const labels = (name: string) => ({ tier: name.replace(/-.*/, '') });
+const entries = ['web', 'db'].map((name) => entry(name, [`docker:label:tier:${name}`]));
+const home = new Home(Object.fromEntries(entries.map((text, index) => [`${index}.yaml`, text])));
+
+// Real processes in real cgroups, of which an engine that is none tells over a real socket.
+describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and cgroup2)', () => {
+  let cgroups: PodCgroups;
+  let daemon: Daemon;
+  let engine: TestEngine;
+
+  beforeAll(async () => {
+    cgroups = new PodCgroups(UNIFIED ?? '');
+    engine = new TestEngine(home.path('engine.sock'));
+    await engine.start();
+    home.configure(`attestors: { docker: { enabled: true, socket: ${engine.path} } }`);
+    daemon = await Daemon.start(home);
+  });
+  afterAll(async () => {
+    await daemon[Symbol.asyncDispose]();
+    await engine.stop();
+    await cgroups[Symbol.asyncDispose]();
+    home.remove();
+  });
+
+  /** A process that is the first of its container. */
+  function workload(name: string): WorkloadClient {
+    const client = new WorkloadClient(home.socket);
+    cgroups.enterPath(client.pid, scopeOf(name));
+    engine.set({ id: idOf(name), pid: client.pid, labels: labels(name) });
+    return client;
+  }
+
+  /** What comes of its n-th stream, over a connection of its own: identities, or the status that it ends with. */
+  async function stream(client: WorkloadClient, number: number): Promise<readonly string[]> {
+    client.send(`x509 ${number}`);
+    const isFirst = (said: Said) => (said.event === 'x509' || said.event === 'end') && said.stream === number;
+    const said = await client.said.first(isFirst, `stream ${number}`);
+    return said.event === 'x509' ? said.ids : said.event === 'end' ? [said.code] : [];
+  }
+
+  function isRevoked(serial: string): (said: Said) => boolean {
+    return (said) => said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial));
+  }
+
+  test('gets the identity of its container, and one in no container none', async () => {
+    await using web = workload('web-1');
+    await using db = workload('db-1');
+    await using other = new WorkloadClient(home.socket);
+    expect((await web.x509()).ids).toEqual(['spiffe://example.org/web']);
+    expect((await db.x509()).ids).toEqual(['spiffe://example.org/db']);
+    await expect(other.x509()).rejects.toThrow('PERMISSION_DENIED no identity issued');
+    const inWeb = await mayfly(['leases', '--in', idOf('web-1'), '--admin-socket', home.adminSocket]);
+    expect(inWeb.stdout.match(/spiffe:\S+/g)).toEqual(['spiffe://example.org/web']);
+  });
+
+  test('loses it with its container, though it lives on, and what it had is revoked', async () => {
+    await using web = workload('web-2');
+    await using beside = workload('web-3');
+    await beside.tell('bundles', 'bundles');
+    await beside.x509();
+    const { serial } = await web.x509();
+    await eventually('its container is watched', () => (engine.followers > 0 ? true : undefined));
+    engine.set({ id: idOf('web-2'), pid: 0, running: false });
+    engine.tell({ status: 'die', id: idOf('web-2'), Type: 'container', Action: 'die' });
+    expect(await web.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    await beside.said.first(isRevoked(serial), 'a list with its certificate');
+    expect(existsSync(`/proc/${web.pid}`)).toBe(true);
+    // At once by what was found a moment ago, later by what the engine says.
+    expect(['PERMISSION_DENIED', 'UNAVAILABLE']).toContain((await stream(web, 2)).join());
+    expect(beside.said.all.some(({ event }) => event === 'end')).toBe(false);
+  });
+
+  test('that moves itself into another container loses what it had, and gets nothing of that one', async () => {
+    await using mover = workload('web-4');
+    const { serial } = await mover.x509();
+    await using db = workload('db-4');
+    await db.tell('bundles', 'bundles');
+    await db.x509();
+    cgroups.enterPath(mover.pid, scopeOf('db-4'));
+    expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
+    await db.said.first(isRevoked(serial), 'a list with its certificate');
+    expect(await stream(mover, 2)).toEqual(['UNAVAILABLE']);
+    expect((await daemon.leases()).filter(({ pid }) => pid === mover.pid)).toEqual([]);
+  });
+
+  test('is what its own container is, whatever a cgroup below or beside it is called', async () => {
+    await using db = workload('db-5');
+    await db.x509();
+    await using forger = workload('web-5');
+    const forged = `docker-${idOf('db-5')}.scope`;
+    cgroups.enterPath(forger.pid, `${scopeOf('web-5')}/${forged}`);
+    expect(await stream(forger, 1)).toEqual(['spiffe://example.org/web']);
+    cgroups.enterPath(forger.pid, `${SLICE}/mine/${forged}`);
+    expect(await stream(forger, 2)).toEqual(['UNAVAILABLE']);
+    expect((await daemon.leases()).filter(({ pid }) => pid === forger.pid)).toEqual([]);
+  });
+
+  test('gets nothing while the engine is away, and then what is its due; one in no container is refused at once', async () => {
+    await using web = workload('web-6');
+    await engine.stop();
+    await using other = new WorkloadClient(home.socket);
+    expect(await stream(web, 1)).toEqual(['UNAVAILABLE']);
+    expect(await stream(other, 1)).toEqual(['PERMISSION_DENIED']);
+    await engine.start();
+    expect(await stream(web, 2)).toEqual(['spiffe://example.org/web']);
+  });
+});
