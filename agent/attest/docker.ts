@@ -7,12 +7,12 @@ import { EngineAttestor, type EngineAttestorOptions } from './engine/engine-atte
  * @param socket of the engine
  */
 export function dockerAttestor(socket: string, options: EngineAttestorOptions): EngineAttestor {
-  const engine = { name: 'docker', socket };
   return new EngineAttestor(
     {
       name: 'docker',
+      sockets: new Map([['docker', socket]]),
       engineOf: ({ engine: of, owner, podUid }) =>
-        podUid === undefined && owner === undefined && (of === 'docker' || of === 'unknown') ? engine : undefined,
+        podUid === undefined && owner === undefined && (of === 'docker' || of === 'unknown') ? 'docker' : undefined,
       // With a parent of one's own and without systemd, Docker names a cgroup by the bare id, and others do so too.
       isUnsure: ({ engine: of }) => of === 'unknown',
     },

@@ -19,14 +19,15 @@ export function podmanAttestor(
   options: EngineAttestorOptions,
   ofUser: (uid: number) => string = OF_USER,
 ): EngineAttestor {
-  const believed: ReadonlySet<number> = new Set(rootlessUsers);
+  const nameOf = (uid: number): string => `podman-${uid}`;
+  const ofUsers = rootlessUsers.map((uid) => [nameOf(uid), ofUser(uid)] as const);
   return new EngineAttestor(
     {
       name: 'podman',
-      engineOf({ engine, owner }) {
+      sockets: new Map([['podman', socket], ...ofUsers]),
+      engineOf: ({ engine, owner }) => {
         if (engine !== 'podman') return undefined;
-        if (owner === undefined) return { name: 'podman', socket };
-        return believed.has(owner) ? { name: `podman-${owner}`, socket: ofUser(owner) } : undefined;
+        return owner === undefined ? 'podman' : nameOf(owner);
       },
       isUnsure: () => false,
     },

@@ -1,8 +1,10 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Client } from './client.ts';
 import type { ContainerEngine } from './container-engine.ts';
 import { tool } from './toolchains.ts';
+
+const PIPES = ['in', 'out'];
 
 /** What a container is started with. */
 export interface ContainedOptions {
@@ -37,7 +39,7 @@ export class Contained implements AsyncDisposable {
   ): Promise<Contained> {
     const pipes = join(directory, name);
     mkdirSync(pipes);
-    await tool('mkfifo', [join(pipes, 'in'), join(pipes, 'out')], '/');
+    await makePipes(pipes);
     const mounts = ['--volume', `${dirname(socket)}:/run/mayfly`, '--volume', `${pipes}:/pipes`];
     const env = ['--env', 'SPIFFE_ENDPOINT_SOCKET=unix:///run/mayfly/api.sock'];
     const options = ['--name', name, ...mounts, ...env, ...args, image];
@@ -55,6 +57,9 @@ export class Contained implements AsyncDisposable {
 
   /** The same container with another process. */
   async restart(): Promise<void> {
+    // What is left of the run before keeps its own.
+    for (const name of PIPES) rmSync(join(this.#pipes, name));
+    await makePipes(this.#pipes);
     await this.#engine.cli(['restart', '--time', '0', this.id]);
     await this.#client[Symbol.asyncDispose]();
     this.#client = clientBehind(this.#pipes);
@@ -68,6 +73,14 @@ export class Contained implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client[Symbol.asyncDispose]();
   }
+}
+
+async function makePipes(directory: string): Promise<void> {
+  await tool(
+    'mkfifo',
+    PIPES.map((name) => join(directory, name)),
+    '/',
+  );
 }
 
 function clientBehind(pipes: string): Client {

@@ -19,6 +19,8 @@ const OTHER_IMAGE = 'mayfly.test/other:1';
 const WEB = ['--label', 'com.example.tier=web'];
 const DB = ['--label', 'com.example.tier=db'];
 const OUTSIDE = 4242;
+// An engine with its images and containers, on a machine that does other things as well.
+const HOOK_MS = 60_000;
 const DENIED = 'code = PermissionDenied desc = no identity issued';
 const UNKNOWN = 'code = Unavailable desc = workload attestation failed';
 const id = (name: string): string => `spiffe://example.org/${name}`;
@@ -58,14 +60,14 @@ export function theContainersOf(
         `attestors: { ${engine.attestor}: { enabled: true, socket: ${engine.socket} } }`,
       );
       daemon = await Daemon.start(home);
-    });
+    }, HOOK_MS);
     afterAll(async () => {
       await daemon[Symbol.asyncDispose]();
       await engine[Symbol.asyncDispose]();
       await cgroups[Symbol.asyncDispose]();
       home.remove();
       rmSync(directory, { recursive: true, force: true });
-    });
+    }, HOOK_MS);
 
     function contained(named: string, args: readonly string[] = [], image = IMAGE): Promise<Contained> {
       return Contained.start(engine, directory, home.socket, { name: named, args, image });

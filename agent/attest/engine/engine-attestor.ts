@@ -15,11 +15,10 @@ import { EngineContainers } from './engine-containers.ts';
 /** Which containers are an attestor's, and whom it asks about them. */
 export interface EngineTerms {
   readonly name: 'docker' | 'podman';
-  /**
-   * The engine that has a container, as contexts name it and where it listens; `undefined` when that is none of this attestor's. The
-   * same name has the same socket.
-   */
-  engineOf(place: ContainerPlace): { readonly name: string; readonly socket: string } | undefined;
+  /** Where each engine listens, by the name that contexts have for it. */
+  readonly sockets: ReadonlyMap<string, string>;
+  /** The name of the engine that has a container; `undefined`, or another name, when that is none of this attestor's. */
+  engineOf(place: ContainerPlace): string | undefined;
   /** Whether another engine may be meant too by such a place: then one that has no such container says nothing of it. */
   isUnsure(place: ContainerPlace): boolean;
 }
@@ -60,7 +59,7 @@ export class EngineAttestor implements Attestor {
   readonly name: string;
   readonly #terms: EngineTerms;
   readonly #options: EngineAttestorOptions;
-  readonly #engines = new Map<string, Watched>();
+  readonly #engines: ReadonlyMap<string, Watched>;
   readonly #shortcomings: Shortcomings<keyof typeof SENTENCES>;
 
   constructor(terms: EngineTerms, options: EngineAttestorOptions) {
@@ -68,13 +67,15 @@ export class EngineAttestor implements Attestor {
     this.#terms = terms;
     this.#options = options;
     this.#shortcomings = new Shortcomings(SENTENCES, options.clock);
+    // All at once: processes that are taken over at a start have containers before anybody is asked about one.
+    this.#engines = new Map(Array.from(terms.sockets, ([name, socket]) => [name, watched(name, socket, options)]));
   }
 
   async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
     const place = this.#options.placeOf(instance);
-    const named = place === undefined ? undefined : this.#terms.engineOf(place);
-    if (place === undefined || named === undefined) return NOTHING;
-    const { engine } = this.#watched(named.name, named.socket);
+    const name = place === undefined ? undefined : this.#terms.engineOf(place);
+    const engine = name === undefined ? undefined : this.#engines.get(name)?.engine;
+    if (place === undefined || engine === undefined) return NOTHING;
     const container = await this.#confirmed(engine, place, instance, signal);
     if (container === undefined) return NOTHING;
     const { id, selectors, started } = container;
@@ -148,14 +149,9 @@ export class EngineAttestor implements Attestor {
       return undefined;
     }
   }
+}
 
-  #watched(name: string, socket: string): Watched {
-    const known = this.#engines.get(name);
-    if (known !== undefined) return known;
-    const { clock, contexts } = this.#options;
-    const engine = new Engine(name, socket, clock);
-    const made = { engine, watch: new ContextWatch(new EngineContainers(engine), contexts, clock) };
-    this.#engines.set(name, made);
-    return made;
-  }
+function watched(name: string, socket: string, { clock, contexts }: EngineAttestorOptions): Watched {
+  const engine = new Engine(name, socket, clock);
+  return { engine, watch: new ContextWatch(new EngineContainers(engine), contexts, clock) };
 }

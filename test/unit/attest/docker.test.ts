@@ -427,6 +427,7 @@ describe('podman', () => {
     const ends: ContextEnd[] = [];
     const ofRoot: ContextEnd[] = [];
     contexts.enter(context, (end) => ends.push(end));
+    engine.set({ id: OTHER, pid: first });
     contexts.enter({ container: { engine: 'podman', id: OTHER, started: STARTED } }, (end) => ofRoot.push(end));
     await vi.waitFor(() => expect(ofUser.followers).toBe(1));
     ofUser.containers.clear();
@@ -435,6 +436,18 @@ describe('podman', () => {
     await vi.waitFor(() => expect(ends).toEqual(['container-ended']));
     expect(ofRoot).toEqual([]);
   });
+});
+
+it('watches containers that were in use before anybody asked about one', async () => {
+  await attestor.close();
+  engine.set({ id: ID, pid: first });
+  const ends: ContextEnd[] = [];
+  contexts.enter(WEB.context, (end) => ends.push(end));
+  attestor = dockerAttestor(engine.path, options());
+  await vi.waitFor(() => expect(engine.followers).toBe(1));
+  engine.containers.clear();
+  engine.tell({ status: 'destroy', id: ID });
+  await vi.waitFor(() => expect(ends).toEqual(['container-ended']));
 });
 
 it('leaves no connection to an engine behind', async () => {
