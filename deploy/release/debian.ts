@@ -26,10 +26,10 @@ export interface Unpacked {
   readonly control: string;
 }
 
-// The second has what the first had once: a newer version takes the place of an older one.
+// A newer version takes the place of an older one there; the second keeps what there was on the day when these were pinned.
 const POOLS: readonly string[] = [
   'https://deb.debian.org/debian/pool/main',
-  'https://snapshot.debian.org/archive/debian/20261101T000000Z/pool/main',
+  'https://snapshot.debian.org/archive/debian/20261124T000000Z/pool/main',
 ];
 
 /** Gets a package, and unpacks it. @param to a folder for it @throws Error when it is not what was pinned */
