@@ -120,4 +120,24 @@ describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and
     await engine.start();
     expect(await stream(web, 2)).toEqual(['spiffe://example.org/web']);
   });
+
+  test('that an agent takes over after a restart loses its identity with its container all the same', async () => {
+    await using web = workload('web-7');
+    await using beside = workload('web-8');
+    const { serial } = await web.x509();
+    await beside.x509();
+    await daemon.stop('SIGKILL');
+    daemon = await Daemon.start(home);
+    const inWeb = async () => (await daemon.leases()).filter(({ container }) => container?.id === idOf('web-7'));
+    expect((await inWeb()).map(({ pid }) => pid)).toEqual([web.pid]);
+    // Nobody has asked for anything since.
+    await eventually('its container is watched', () => (engine.followers > 0 ? true : undefined));
+    engine.set({ id: idOf('web-7'), pid: 0, running: false });
+    engine.tell({ status: 'die', id: idOf('web-7'), Type: 'container', Action: 'die' });
+    await eventually('its lease is over', async () => ((await inWeb()).length === 0 ? true : undefined));
+    expect(existsSync(`/proc/${web.pid}`)).toBe(true);
+    const { stdout } = await mayfly(['audit', 'trace', serial, '--data-dir', home.dataDir]);
+    expect(stdout).toMatch(/revoked/);
+    expect((await daemon.leases()).map(({ pid }) => pid)).toEqual([beside.pid]);
+  });
 });
