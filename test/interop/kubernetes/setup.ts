@@ -1,5 +1,5 @@
 import type { TestProject } from 'vitest/node';
-import type { Equipment } from '../equipment.ts';
+import { type Equipment, ROOT } from '../equipment.ts';
 import { agentImageFile, helmProgram, manifestDecoder, nodeTools } from './toolchain.ts';
 
 declare module 'vitest' {
@@ -13,7 +13,7 @@ declare module 'vitest' {
 export default async function setup({ provide }: TestProject): Promise<void> {
   const helm = await helmProgram();
   const manifests = await manifestDecoder();
-  const node = await nodeTools();
-  const agent = await agentImageFile();
+  const node = ROOT.kind === 'ready' ? await nodeTools() : ROOT;
+  const agent = ROOT.kind === 'ready' ? await agentImageFile() : ROOT;
   provide('kubernetes', { helm, manifests, node, agent });
 }
