@@ -57,21 +57,19 @@ interface Status {
 
 // One after the other, on one machine that lives through all of it.
 equipped('where systemd is process 1', [inject('guest')], () => {
-  const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-release-'));
   let guest: Guest;
 
   beforeAll(async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-release-'));
     guest = await Guest.start({
       ...UNITS,
       'root/mayfly.tar.gz': await releaseArchive(directory),
       'root/entries.yaml': ENTRIES,
       'root/other.org.json': readFileSync(FEDERATED),
     });
-  });
-  afterAll(async () => {
     rmSync(directory, { recursive: true });
-    await guest[Symbol.asyncDispose]();
   });
+  afterAll(() => guest[Symbol.asyncDispose]());
 
   const mayfly = async <T>(command: string) => JSON.parse(await guest.run(`mayfly ${command} --json`)) as T;
   const property = (name: string, of = 'mayfly') => guest.run(`systemctl show --value --property=${name} ${of}`);
