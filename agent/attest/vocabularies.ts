@@ -1,8 +1,8 @@
 import type { Config } from '../config/config.ts';
-import { dockerVocabulary } from './docker-vocabulary.ts';
-import { k8sVocabulary } from './k8s-vocabulary.ts';
-import { systemdVocabulary } from './systemd-vocabulary.ts';
-import { unixVocabulary } from './unix-vocabulary.ts';
+import { dockerVocabulary } from './engine/docker-vocabulary.ts';
+import { k8sVocabulary } from './k8s/k8s-vocabulary.ts';
+import { systemdVocabulary } from './systemd/systemd-vocabulary.ts';
+import { unixVocabulary } from './unix/unix-vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
 import { joinVocabularies } from './vocabulary.ts';
 

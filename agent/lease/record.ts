@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Attested } from '../attest/attestor.ts';
 import type { Context } from '../attest/context.ts';
-import { mayBeSecret } from '../attest/docker-vocabulary.ts';
+import { mayBeSecret } from '../attest/engine/docker-vocabulary.ts';
 import type { Selector } from '../kernel/selector.ts';
 import type { CallerRefused, InstanceRecord, SvidIssued, SvidKind, SvidRefused } from '../ledger/event.ts';
 import type { ProcessInstance } from '../peer/instance.ts';

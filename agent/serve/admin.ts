@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Context } from '../attest/context.ts';
-import { withoutSecret } from '../attest/docker-vocabulary.ts';
+import { withoutSecret } from '../attest/engine/docker-vocabulary.ts';
 import type { Admin, AttestRequest, AttestResponseSchema, GetStatusResponseSchema } from '../gen/admin_pb.js';
 import { isMayflyError, MayflyError, messageOf } from '../kernel/errors.ts';
 import type { Latest } from '../kernel/latest.ts';

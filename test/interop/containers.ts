@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { containerIn } from '../../agent/attest/container-id.ts';
+import { containerIn } from '../../agent/attest/container/container-id.ts';
 import { readText } from '../../agent/peer/system/proc.ts';
 import { Daemon, mayfly } from '../support/daemon.ts';
 import { entry, Home } from '../support/home.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { busCall } from '../../agent/attest/dbus/bus.ts';
-import { decode, encodeCall, sizeOf } from '../../agent/attest/dbus/message.ts';
+import { busCall } from '../../agent/attest/systemd/dbus/bus.ts';
+import { decode, encodeCall, sizeOf } from '../../agent/attest/systemd/dbus/message.ts';
 import { encode, type Field, message } from './message-bus.ts';
 
 /** Somebody on a real bus who means no good. */

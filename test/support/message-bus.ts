@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { decode, type Message, sizeOf } from '../../agent/attest/dbus/message.ts';
-import type { Value } from '../../agent/attest/dbus/values.ts';
+import { decode, type Message, sizeOf } from '../../agent/attest/systemd/dbus/message.ts';
+import type { Value } from '../../agent/attest/systemd/dbus/values.ts';
 
 /** A unit that {@link SystemdOnBus} knows. */
 export interface KnownUnit {

@@ -4,7 +4,7 @@ import { sleep } from '../../kernel/sleep.ts';
 import type { ProcessInstance } from '../../peer/instance.ts';
 import { readStartTime } from '../../peer/system/proc.ts';
 import { type Attestor, type Found, NOTHING } from '../attestor.ts';
-import type { ContainerPlace } from '../container-path.ts';
+import type { ContainerPlace } from '../container/container-path.ts';
 import { ContextWatch } from '../context-watch.ts';
 import type { Contexts } from '../contexts.ts';
 import { Shortcomings } from '../shortcomings.ts';

@@ -1,4 +1,4 @@
-import { unixVocabulary } from '../../../agent/attest/unix-vocabulary.ts';
+import { unixVocabulary } from '../../../agent/attest/unix/unix-vocabulary.ts';
 import type { SelectorName, Vocabulary } from '../../../agent/attest/vocabulary.ts';
 import { InvalidConfig } from '../../../agent/config/problem.ts';
 import { parseDocument } from '../../../agent/config/yaml-document.ts';

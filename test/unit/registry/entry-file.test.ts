@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { unixVocabulary } from '../../../agent/attest/unix-vocabulary.ts';
+import { unixVocabulary } from '../../../agent/attest/unix/unix-vocabulary.ts';
 import { parseDocument } from '../../../agent/config/yaml-document.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import { entriesOf, entryFileSchema } from '../../../agent/registry/entry-file.ts';

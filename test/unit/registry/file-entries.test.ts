@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, truncate, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { unixVocabulary } from '../../../agent/attest/unix-vocabulary.ts';
+import { unixVocabulary } from '../../../agent/attest/unix/unix-vocabulary.ts';
 import type { InvalidConfig } from '../../../agent/config/problem.ts';
 import { SystemClock } from '../../../agent/kernel/clock.ts';
 import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';

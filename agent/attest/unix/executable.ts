@@ -1,0 +1,64 @@
+import { type BigIntStats, closeSync, constants, fstat, openSync, readlinkSync, stat } from 'node:fs';
+import { promisify } from 'node:util';
+import { systemCodeOf } from '../../kernel/errors.ts';
+
+// O_PATH: names the file without opening it, which needs no permission to read it and asks nothing of its file system. Node has
+// no constant for it; the value is the same on x64 and arm64.
+const O_PATH = 0o10000000;
+
+const fileStatus = promisify(fstat);
+const pathStatus = promisify(stat);
+
+/**
+ * The program that a process runs, held by a descriptor: what is found through it is true of one file, whatever the process or its
+ * directories become meanwhile.
+ */
+export interface Executable {
+  readonly descriptor: number;
+  /**
+   * The path of the file as the process' own mount namespace shows it: any user can make a namespace in which his program stands
+   * at `/usr/bin/payments`. A file that was removed since ends with ` (deleted)`.
+   */
+  readonly path: string;
+  close(): void;
+}
+
+/**
+ * Opens `/proc/<pid>/exe`. Only procfs is asked, which answers from memory: that is why it may be done in line.
+ *
+ * @throws the system's error: `EACCES` or `EPERM` when the agent may not look at this process, `ENOENT` or `ESRCH` when there is no
+ * such process, or none that the agent may see (`hidepid`)
+ */
+export function openExecutable(pid: number): Executable {
+  const descriptor = openSync(`/proc/${pid}/exe`, constants.O_RDONLY | O_PATH);
+  const close = (): void => closeSync(descriptor);
+  try {
+    // Of the descriptor and not of the process again, which may run another program by now.
+    return { descriptor, path: readlinkSync(`/proc/self/fd/${descriptor}`), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Device, inode, size and times of the file itself. */
+export function statusOf(executable: Executable): Promise<BigIntStats> {
+  return fileStatus(executable.descriptor, { bigint: true });
+}
+
+/** The file that the agent itself finds at `path`, in its own mount namespace; `undefined` when there is none. */
+export async function statusAtPath(path: string): Promise<BigIntStats | undefined> {
+  try {
+    return await pathStatus(path, { bigint: true });
+  } catch (error) {
+    const code = systemCodeOf(error);
+    // A path that the agent cannot walk names nothing for it either.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES' || code === 'ELOOP') return undefined;
+    throw error;
+  }
+}
+
+/** True when both are one file. An inode number alone is not one: each file system has its own. */
+export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
+  return a.dev === b.dev && a.ino === b.ino;
+}

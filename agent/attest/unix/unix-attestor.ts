@@ -1,0 +1,166 @@
+import { type BigIntStats, readFileSync } from 'node:fs';
+import type { Clock } from '../../kernel/clock.ts';
+import { messageOf, systemCodeOf } from '../../kernel/errors.ts';
+import { type Selector, selector } from '../../kernel/selector.ts';
+import type { ProcessInstance } from '../../peer/instance.ts';
+import { statusField } from '../../peer/system/proc.ts';
+import type { Attestor, Found } from '../attestor.ts';
+import { NO_CONTEXT } from '../context.ts';
+import { Shortcomings } from '../shortcomings.ts';
+import { type Executable, isSameFile, openExecutable, statusAtPath, statusOf } from './executable.ts';
+import { FileDigests } from './file-digests.ts';
+import type { NameCache } from './name-cache.ts';
+import type { UnixSelectors } from './unix-vocabulary.ts';
+
+export interface UnixAttestorOptions extends UnixSelectors {
+  /** Executables above this many bytes get no `unix:sha256`; 256 MiB unless said. */
+  readonly maxHashSize?: number;
+  readonly clock: Clock;
+}
+
+const MAX_HASH_SIZE = 256 * 1024 ** 2;
+// What procfs answers for a process that is gone, or that the agent may not look at: not dumpable, of another user, hidepid.
+const NOT_READABLE: ReadonlySet<string | undefined> = new Set(['EACCES', 'EPERM', 'ENOENT', 'ESRCH']);
+
+const ANY_PATH =
+  'attestors.unix.path is any: unix:path is believed as the process shows it, and any user can show any path';
+const SENTENCES = {
+  status: 'The supplementary groups of a process may not be read, unix:supplementary_gid and _group are not said of it',
+  executable:
+    'The executable of a process may not be read, unix:path and unix:sha256 are not said of it; run the agent as root or with CAP_SYS_PTRACE',
+  path: 'The path of an executable names another file or none for the agent (a mount namespace, a container, an upgrade since it started), unix:path is not said of it',
+  size: 'An executable is larger than attestors.unix.max_hash_size, unix:sha256 is not said of it',
+  digest: 'An executable could not be hashed, unix:sha256 is not said of it',
+} as const;
+
+/** The `unix` attestor: every process is its own. Says what SPIRE's says, in the same spelling. */
+export class UnixAttestor implements Attestor {
+  readonly name = 'unix';
+  readonly #names: NameCache;
+  readonly #says: UnixSelectors;
+  readonly #maxHashSize: bigint;
+  readonly #digests: FileDigests;
+  readonly #shortcomings: Shortcomings<keyof typeof SENTENCES>;
+
+  /** @param names is this attestor's from now on: it closes it */
+  constructor(names: NameCache, options: UnixAttestorOptions) {
+    this.#names = names;
+    this.#says = options;
+    this.#maxHashSize = BigInt(options.maxHashSize ?? MAX_HASH_SIZE);
+    this.#digests = new FileDigests(options.clock);
+    this.#shortcomings = new Shortcomings(SENTENCES, options.clock);
+  }
+
+  async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
+    const found = await Promise.all([
+      this.#user(instance.uid),
+      this.#group('gid', 'group', instance.gid),
+      ...this.#supplementaryGroups(instance).map((gid) => this.#group('supplementary_gid', 'supplementary_group', gid)),
+      this.#program(instance, signal),
+    ]);
+    return { selectors: found.flat(), context: NO_CONTEXT };
+  }
+
+  shortcomings(): readonly string[] {
+    const standing = this.#says.path === 'any' ? [ANY_PATH] : [];
+    return [...standing, ...this.#shortcomings.list(), ...this.#names.shortcomings()];
+  }
+
+  async close(): Promise<void> {
+    this.#names.close();
+    await this.#digests.close();
+  }
+
+  async #user(uid: number): Promise<Selector[]> {
+    const name = await this.#names.user(uid);
+    const number = selector('unix', 'uid', String(uid));
+    return name === undefined ? [number] : [number, selector('unix', 'user', name)];
+  }
+
+  async #group(numberType: string, nameType: string, gid: number): Promise<Selector[]> {
+    const name = await this.#names.group(gid);
+    const number = selector('unix', numberType, String(gid));
+    return name === undefined ? [number] : [number, selector('unix', nameType, name)];
+  }
+
+  /** SO_PEERCRED does not tell them, so they are read from procfs, which answers from memory and is asked in line. */
+  #supplementaryGroups(instance: ProcessInstance): readonly number[] {
+    try {
+      const status = readFileSync(`/proc/${instance.pid}/status`, 'latin1');
+      const groups = statusField(status, 'Groups') ?? '';
+      return groups.split(' ').filter(Boolean).map(Number);
+    } catch (error) {
+      this.#unreadable('status', instance, error);
+      return [];
+    }
+  }
+
+  async #program(instance: ProcessInstance, signal: AbortSignal): Promise<Selector[]> {
+    if (this.#says.path === false && !this.#says.sha256) return [];
+    const executable = this.#open(instance);
+    if (executable === undefined) return [];
+    try {
+      // Both at once: each is a way to another thread and back, and a new process waits for its first SVID.
+      const [status, atPath] = await Promise.all([
+        statusOf(executable),
+        this.#says.path === true ? statusAtPath(executable.path) : undefined,
+      ]);
+      const path = this.#path(instance, executable, status, atPath);
+      const sha256 = await this.#sha256(instance, executable, status, signal);
+      return [path, sha256].filter((each) => each !== undefined);
+    } finally {
+      executable.close();
+    }
+  }
+
+  #open(instance: ProcessInstance): Executable | undefined {
+    try {
+      return openExecutable(instance.pid);
+    } catch (error) {
+      this.#unreadable('executable', instance, error);
+      return undefined;
+    }
+  }
+
+  #path(
+    instance: ProcessInstance,
+    { path }: Executable,
+    status: BigIntStats,
+    atPath: BigIntStats | undefined,
+  ): Selector | undefined {
+    if (this.#says.path === false) return undefined;
+    if (this.#says.path === 'any') return selector('unix', 'path', path);
+    if (atPath !== undefined && isSameFile(status, atPath)) return selector('unix', 'path', path);
+    this.#shortcomings.note('path', `process ${instance.pid}: ${path}`);
+    return undefined;
+  }
+
+  async #sha256(
+    instance: ProcessInstance,
+    { descriptor, path }: Executable,
+    status: BigIntStats,
+    signal: AbortSignal,
+  ): Promise<Selector | undefined> {
+    if (!this.#says.sha256) return undefined;
+    const about = `process ${instance.pid}: ${path}`;
+    if (status.size > this.#maxHashSize) {
+      this.#shortcomings.note('size', `${about} has ${status.size} bytes, the limit is ${this.#maxHashSize}`);
+      return undefined;
+    }
+    const digest = await this.#digests.of(descriptor, status, instance.uid, signal);
+    if (digest.kind === 'digest') return selector('unix', 'sha256', digest.hex);
+    this.#shortcomings.note('digest', `${about}: ${digest.message}`);
+    return undefined;
+  }
+
+  /**
+   * A process that may not be looked at is told in status; one that has gone is not: the runner throws away what was found of it.
+   *
+   * @throws any error that says neither
+   */
+  #unreadable(what: 'status' | 'executable', instance: ProcessInstance, error: unknown): void {
+    if (!NOT_READABLE.has(systemCodeOf(error))) throw error;
+    if (instance.alive())
+      this.#shortcomings.note(what, `process ${instance.pid} of uid ${instance.uid}: ${messageOf(error)}`);
+  }
+}

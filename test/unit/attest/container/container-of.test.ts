@@ -1,0 +1,56 @@
+import { copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, it } from 'vitest';
+import { containerOf } from '../../../../agent/attest/container/container-of.ts';
+import { livingInstance } from '../../../support/instance.ts';
+import { PodCgroups, UNIFIED } from '../../../support/pod-cgroups.ts';
+import { READY, startWorkload, type Workload } from '../../../support/workload.ts';
+
+const OWN = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+const SHELL = realpathSync('/bin/sh');
+const MINE = '09bc3d7ade839efec32b6bec4ec79d099027a668ddba043083ec21d3c3b8f1e6';
+const OTHERS = '93529524695bb00d91c1f6dba692ea8d3550c3b94fb2463af7bc9ec82f992d26';
+const POD = 'a2830d0d-b0f0-4ff0-81b5-0ee4e299cf80';
+
+const closing: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close();
+});
+
+/** A process that claims to be in another container by everything that it can choose: its name, arguments, environment and folder. */
+async function forger(): Promise<Workload> {
+  const directory = mkdtempSync(join(realpathSync(tmpdir()), `docker-${OTHERS}.scope-`));
+  closing.push(() => rmSync(directory, { recursive: true }));
+  const program = join(directory, '\r0::docker-93');
+  copyFileSync(SHELL, program);
+  const path = `/docker/${OTHERS}`;
+  const env = { HOSTNAME: OTHERS.slice(0, 12), CONTAINER_ID: OTHERS, container: 'docker', CGROUP: `0::${path}` };
+  const started = await startWorkload(program, ['-c', READY, `0::${path}`, `\n0::${path}\n`], OWN, {
+    env,
+    cwd: directory,
+  });
+  closing.push(() => started.stop());
+  expect(readFileSync(`/proc/${started.pid}/status`, 'latin1')).toContain('\r0::docker-93');
+  return started;
+}
+
+it('is not what a process says of itself', async () => {
+  const { instance } = await forger();
+  expect(containerOf(instance)?.id).not.toBe(OTHERS);
+  expect(containerOf(instance)).toEqual(containerOf({ ...livingInstance(), pid: process.pid }));
+});
+
+it.skipIf(UNIFIED === undefined)('is where it was put, whatever it says (needs root and cgroup2)', async () => {
+  const { instance, pid } = await forger();
+  const cgroups = new PodCgroups(UNIFIED ?? '');
+  closing.unshift(() => cgroups[Symbol.asyncDispose]());
+  cgroups.enter(pid, POD, MINE);
+  const cgroup = cgroups.pathOf(POD, MINE);
+  expect(containerOf(instance)).toEqual({ engine: 'unknown', id: MINE, podUid: POD, owner: undefined, cgroup });
+});
+
+it('cannot be told of a process that procfs does not show', () => {
+  // Above any pid.
+  expect(() => containerOf({ ...livingInstance(), pid: 2 ** 30 })).toThrow('cannot be read');
+});
