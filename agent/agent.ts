@@ -1,16 +1,7 @@
 import { join } from 'node:path';
-import type { Attestor } from './attest/attestor.ts';
-import { containerOf } from './attest/container/container-of.ts';
 import { Contexts } from './attest/contexts.ts';
-import { dockerAttestor } from './attest/engine/docker.ts';
-import { podmanAttestor } from './attest/engine/podman.ts';
-import { ApiServer, SERVICE_ACCOUNT } from './attest/k8s/api-server.ts';
-import { K8sAttestor } from './attest/k8s/k8s-attestor.ts';
-import { Kubelet } from './attest/k8s/kubelet.ts';
 import { AttestationRunner } from './attest/runner.ts';
-import { SystemdAttestor } from './attest/systemd/systemd-attestor.ts';
-import { NameCache } from './attest/unix/name-cache.ts';
-import { UnixAttestor } from './attest/unix/unix-attestor.ts';
+import { attestorsOf } from './attestors.ts';
 import { LocalAuthority } from './authority/local.ts';
 import type { Config } from './config/config.ts';
 import type { Reloadable } from './config/reloadable.ts';
@@ -40,7 +31,6 @@ import { ExitWatch } from './peer/exit-watch.ts';
 import type { PeerLimits } from './peer/listener.ts';
 import { Listener } from './peer/listener.ts';
 import { Instances } from './peer/process.ts';
-import { Names } from './peer/system/names.ts';
 import { readBootId } from './peer/system/proc.ts';
 import type { PolicyRules } from './policy/built-in.ts';
 import { BuiltInPolicy } from './policy/built-in.ts';
@@ -128,27 +118,12 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   );
   const entries = stack.adopt(await FileEntries.open(entryFilesOf(config), clock, log), (it) => it.close());
   const bundles = stack.adopt(await FederatedBundles.open(config.bundles, clock, log), (it) => it.close());
-  const names = new NameCache(new Names(), { clock });
-  const unix = new UnixAttestor(names, { ...config.attestors.unix, clock });
   const contexts = new Contexts();
-  const attestors: Attestor[] = [unix];
-  const place = { contexts, clock, placeOf: containerOf };
-  const { docker, podman } = config.attestors;
-  if (docker.enabled) attestors.push(dockerAttestor(docker.socket, place));
-  if (podman.enabled) attestors.push(podmanAttestor(podman, place));
-  if (config.attestors.k8s.enabled) {
-    const { k8s } = config.attestors;
-    const kubelet = new Kubelet(k8s, process.env, clock);
-    const namespaces = k8s.enableNamespaceLabels
-      ? new ApiServer(process.env, { serviceAccount: SERVICE_ACCOUNT, clock })
-      : undefined;
-    attestors.push(new K8sAttestor(kubelet, { ...k8s, namespaces, contexts, clock, placeOf: containerOf }));
-  }
-  if (config.attestors.systemd.enabled) {
-    attestors.push(new SystemdAttestor({ ...config.attestors.systemd, contexts, clock }));
-  }
   const attestation = stack.adopt(
-    new AttestationRunner(attestors, { clock, timed: (attestor, ms) => observer?.attested(attestor, ms) }),
+    new AttestationRunner(attestorsOf(config, contexts, clock), {
+      clock,
+      timed: (attestor, ms) => observer?.attested(attestor, ms),
+    }),
     (it) => it.close(),
   );
   const exits = stack.adopt(new ExitWatch(), (it) => it.close());
