@@ -5,7 +5,8 @@ export default defineConfig({
     root: new URL('.', import.meta.url).pathname,
     include: ['unit/**/*.test.ts', 'scenario/**/*.test.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than the processors of a small machine: agents and clients are waited for.
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 20_000,
   },

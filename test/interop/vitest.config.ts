@@ -22,7 +22,7 @@ export default defineConfig({
           hookTimeout: 30_000,
         },
       },
-      // Of no client: nothing has to be built for it.
+      // Of no client: nothing has to be built for it. After the others, since on a busy machine not all is well, which is told.
       {
         test: {
           name: 'monitoring',
@@ -31,6 +31,7 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 60_000,
           hookTimeout: 30_000,
+          sequence: { groupOrder: 1 },
         },
       },
       // Alone, since a machine that is emulated takes all processors; after the others, which need no packages for it.
@@ -43,11 +44,11 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 180_000,
           hookTimeout: 180_000,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
       // Once all others are through.
-      { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 1 } } },
+      { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 2 } } },
     ],
   },
 });
