@@ -120,7 +120,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
   const bundles = stack.adopt(await FederatedBundles.open(config.bundles, clock, log), (it) => it.close());
   const contexts = new Contexts();
   const attestation = stack.adopt(
-    new AttestationRunner(attestorsOf(config, contexts, clock), {
+    new AttestationRunner(await attestorsOf(config, contexts, clock), {
       clock,
       timed: (attestor, ms) => observer?.attested(attestor, ms),
     }),
