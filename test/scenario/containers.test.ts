@@ -7,7 +7,6 @@ import { entry, Home } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { PodCgroups, UNIFIED } from '../support/pod-cgroups.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
-import type { Said } from '../support/workload-said.ts';
 
 // The machine's cgroups are everybody's: two runs of this file use none of each other's.
 const SLICE = `/mayfly-${process.pid}.slice`;
@@ -46,18 +45,6 @@ describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and
     return client;
   }
 
-  /** What comes of its n-th stream, over a connection of its own: identities, or the status that it ends with. */
-  async function stream(client: WorkloadClient, number: number): Promise<readonly string[]> {
-    client.send(`x509 ${number}`);
-    const isFirst = (said: Said) => (said.event === 'x509' || said.event === 'end') && said.stream === number;
-    const said = await client.said.first(isFirst, `stream ${number}`);
-    return said.event === 'x509' ? said.ids : said.event === 'end' ? [said.code] : [];
-  }
-
-  function isRevoked(serial: string): (said: Said) => boolean {
-    return (said) => said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial));
-  }
-
   test('gets the identity of its container, and one in no container none', async () => {
     await using web = workload('web-1');
     await using db = workload('db-1');
@@ -79,10 +66,10 @@ describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and
     engine.set({ id: idOf('web-2'), pid: 0, running: false });
     engine.tell({ status: 'die', id: idOf('web-2'), Type: 'container', Action: 'die' });
     expect(await web.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
-    await beside.said.first(isRevoked(serial), 'a list with its certificate');
+    await beside.seesRevoked(serial);
     expect(existsSync(`/proc/${web.pid}`)).toBe(true);
     // At once by what was found a moment ago, later by what the engine says.
-    expect(['PERMISSION_DENIED', 'UNAVAILABLE']).toContain((await stream(web, 2)).join());
+    expect(['PERMISSION_DENIED', 'UNAVAILABLE']).toContain((await web.stream(2)).join());
     expect(beside.said.all.some(({ event }) => event === 'end')).toBe(false);
   });
 
@@ -94,8 +81,8 @@ describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and
     await db.x509();
     cgroups.enterPath(mover.pid, scopeOf('db-4'));
     expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
-    await db.said.first(isRevoked(serial), 'a list with its certificate');
-    expect(await stream(mover, 2)).toEqual(['UNAVAILABLE']);
+    await db.seesRevoked(serial);
+    expect(await mover.stream(2)).toEqual(['UNAVAILABLE']);
     expect((await daemon.leases()).filter(({ pid }) => pid === mover.pid)).toEqual([]);
   });
 
@@ -105,9 +92,9 @@ describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and
     await using forger = workload('web-5');
     const forged = `docker-${idOf('db-5')}.scope`;
     cgroups.enterPath(forger.pid, `${scopeOf('web-5')}/${forged}`);
-    expect(await stream(forger, 1)).toEqual(['spiffe://example.org/web']);
+    expect(await forger.stream(1)).toEqual(['spiffe://example.org/web']);
     cgroups.enterPath(forger.pid, `${SLICE}/mine/${forged}`);
-    expect(await stream(forger, 2)).toEqual(['UNAVAILABLE']);
+    expect(await forger.stream(2)).toEqual(['UNAVAILABLE']);
     expect((await daemon.leases()).filter(({ pid }) => pid === forger.pid)).toEqual([]);
   });
 
@@ -115,10 +102,10 @@ describe.skipIf(UNIFIED === undefined)('a process in a container (needs root and
     await using web = workload('web-6');
     await engine.stop();
     await using other = new WorkloadClient(home.socket);
-    expect(await stream(web, 1)).toEqual(['UNAVAILABLE']);
-    expect(await stream(other, 1)).toEqual(['PERMISSION_DENIED']);
+    expect(await web.stream(1)).toEqual(['UNAVAILABLE']);
+    expect(await other.stream(1)).toEqual(['PERMISSION_DENIED']);
     await engine.start();
-    expect(await stream(web, 2)).toEqual(['spiffe://example.org/web']);
+    expect(await web.stream(2)).toEqual(['spiffe://example.org/web']);
   });
 
   test('that an agent takes over after a restart loses its identity with its container all the same', async () => {

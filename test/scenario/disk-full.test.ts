@@ -79,10 +79,7 @@ test.skipIf(!isRoot)(
     expect(served.said.all.map(({ event }) => event)).toEqual(['x509']);
 
     dying.kill();
-    await watcher.said.first(
-      (said) => said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial)),
-      'a list with who died meanwhile',
-    );
+    await watcher.seesRevoked(serial);
 
     rmSync(filler);
     await daemon.logged('ledger.recovered');

@@ -7,7 +7,6 @@ import { TestKubelet } from '../support/kubelet.ts';
 import { PodCgroups, UNIFIED } from '../support/pod-cgroups.ts';
 import { containerId, running, type TestPod } from '../support/pods.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
-import type { Said } from '../support/workload-said.ts';
 
 // The machine's cgroups are everybody's: two runs of this file use none of each other's.
 const idOf = (name: string): string => containerId(`${process.pid} ${name}`);
@@ -60,14 +59,6 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     return client;
   }
 
-  /** What comes of its n-th stream, over a connection of its own: identities, or the status that it ends with. */
-  async function stream(client: WorkloadClient, number: number): Promise<readonly string[]> {
-    client.send(`x509 ${number}`);
-    const isFirst = (said: Said) => (said.event === 'x509' || said.event === 'end') && said.stream === number;
-    const said = await client.said.first(isFirst, `stream ${number}`);
-    return said.event === 'x509' ? said.ids : said.event === 'end' ? [said.code] : [];
-  }
-
   const hasEnded = ({ said }: WorkloadClient): boolean => said.all.some(({ event }) => event === 'end');
 
   test('gets the identity of its pod, and one in no pod none', async () => {
@@ -115,11 +106,8 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     const { serial } = await mover.x509();
     cgroups.enter(mover.pid, uidOf('ship-7'), idOf('ship-7'));
     expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
-    await watcher.said.first(
-      (said) => said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial)),
-      'a list with its certificate',
-    );
-    expect(await stream(mover, 2)).toEqual(['spiffe://example.org/ship']);
+    await watcher.seesRevoked(serial);
+    expect(await mover.stream(2)).toEqual(['spiffe://example.org/ship']);
     const ends = (await daemon.leases()).filter(({ pid }) => pid === mover.pid);
     expect(ends.map(({ spiffeId, pod: lives }) => [spiffeId, lives?.name])).toEqual([
       ['spiffe://example.org/ship', 'ship-7'],
@@ -130,12 +118,12 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     kubelet.list(pod('pay-9', { containers: [{ name: 'pay-9' }] }), pod('ship-9'));
     await using mover = workload('pay-9');
     const asked = kubelet.requests;
-    const served = stream(mover, 1);
+    const served = mover.stream(1);
     await eventually('its container is waited for', () => (kubelet.requests > asked + 1 ? true : undefined));
     cgroups.enter(mover.pid, uidOf('ship-9'), idOf('ship-9'));
     kubelet.list(pod('pay-9'), pod('ship-9'));
     expect(await served).toEqual(['PERMISSION_DENIED']);
-    expect(await stream(mover, 2)).toEqual(['spiffe://example.org/ship']);
+    expect(await mover.stream(2)).toEqual(['spiffe://example.org/ship']);
     const { stdout } = await mayfly(['audit', 'trace', String(mover.pid), '--data-dir', home.dataDir]);
     expect(stdout).toContain('spiffe://example.org/ship');
     expect(stdout).not.toContain('spiffe://example.org/pay');
@@ -146,13 +134,13 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     await using orphan = new WorkloadClient(home.socket, undefined, { forks: true });
     cgroups.enter(orphan.pid, uidOf('pay-10'), idOf('pay-10'));
     orphan.send('fork');
-    expect(await stream(orphan, 1)).toEqual(['spiffe://example.org/pay']);
+    expect(await orphan.stream(1)).toEqual(['spiffe://example.org/pay']);
     expect((await daemon.leases()).some(({ pid }) => pid === orphan.pid)).toBe(false);
     kubelet.list(pod('ship-10'));
     expect(await orphan.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
     expect((await daemon.leases()).some(({ pod: lives }) => lives?.name === 'pay-10')).toBe(false);
     // Once what was found a moment ago is forgotten, it cannot be told whether the kubelet lists it no more or not yet.
-    expect(['PERMISSION_DENIED', 'UNAVAILABLE']).toEqual(expect.arrayContaining([...(await stream(orphan, 2))]));
+    expect(['PERMISSION_DENIED', 'UNAVAILABLE']).toEqual(expect.arrayContaining([...(await orphan.stream(2))]));
   });
 
   test('is what its engine’s cgroup says, whatever a cgroup below or beside that is called', async () => {
@@ -162,11 +150,11 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     const forged = `cri-containerd-${idOf('ship-8')}.scope`;
     cgroups.enterPath(mover.pid, `${cgroups.pathOf(uidOf('pay-8'), idOf('pay-8'))}/${forged}`);
     expect(await mover.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
-    expect(await stream(mover, 2)).toEqual(['spiffe://example.org/pay']);
+    expect(await mover.stream(2)).toEqual(['spiffe://example.org/pay']);
     cgroups.enterPath(mover.pid, `/${forged}`);
-    expect(await stream(mover, 3)).toEqual(['PERMISSION_DENIED']);
+    expect(await mover.stream(3)).toEqual(['PERMISSION_DENIED']);
     cgroups.enterPath(mover.pid, `/mine/kubepods/burstable/pod${uidOf('ship-8')}/${idOf('ship-8')}`);
-    expect(await stream(mover, 4)).toEqual(['UNAVAILABLE']);
+    expect(await mover.stream(4)).toEqual(['UNAVAILABLE']);
     expect((await daemon.leases()).filter(({ pid }) => pid === mover.pid)).toEqual([]);
   });
 
@@ -184,9 +172,7 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
 
     kubelet.list(pod('ship-4'));
     expect(await pay.says('end')).toMatchObject({ code: 'PERMISSION_DENIED' });
-    const isRevoked = (said: Said) =>
-      said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial));
-    await ship.said.first(isRevoked, 'a list with its certificate');
+    await ship.seesRevoked(serial);
     expect(existsSync(`/proc/${pay.pid}`)).toBe(true);
     expect(hasEnded(ship)).toBe(false);
   });

@@ -63,6 +63,21 @@ export class WorkloadClient implements AsyncDisposable {
     return said;
   }
 
+  /** What comes of its n-th stream, over a connection of its own: identities, or the status that it ends with. */
+  async stream(number: number): Promise<readonly string[]> {
+    this.send(`x509 ${number}`);
+    const isFirst = (said: Said) => (said.event === 'x509' || said.event === 'end') && said.stream === number;
+    const said = await this.said.first(isFirst, `stream ${number}`);
+    return said.event === 'x509' ? said.ids : said.event === 'end' ? [said.code] : [];
+  }
+
+  /** Waits until it, who follows bundles, has been sent a list with this certificate. */
+  async seesRevoked(serial: string): Promise<void> {
+    const isRevoked = (said: Said) =>
+      said.event === 'bundles' && said.crls.some(({ serials }) => serials.includes(serial));
+    await this.said.first(isRevoked, `a list with certificate ${serial}`);
+  }
+
   /** The first update that `matches`, of all that there were and will be. */
   update(matches: (update: SaidX509) => boolean, what: string, ms?: number): Promise<SaidX509> {
     return this.said.first((said): said is SaidX509 => said.event === 'x509' && matches(said), what, 0, ms);
