@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../support/json-lines.ts';
 import type { ContainerEngine } from './container-engine.ts';
+import { Program } from './program.ts';
 import { tool } from './toolchains.ts';
 
 const START_MS = 30_000;
@@ -17,8 +16,7 @@ export class DockerEngine implements ContainerEngine {
   readonly attestor = 'docker';
   readonly socket: string;
   readonly #directory: string;
-  #daemon: ChildProcess | undefined;
-  #log = '';
+  #daemon: Program | undefined;
 
   private constructor() {
     this.#directory = mkdtempSync(join(tmpdir(), 'mayfly-docker-'));
@@ -42,26 +40,15 @@ export class DockerEngine implements ContainerEngine {
     // The only driver that needs nothing of the file system below.
     const containers = ['--storage-driver', 'vfs', '--live-restore'];
     const args = [...inNamespace, '--config-file', at('daemon.json'), ...places, ...network, ...containers];
-    const daemon = spawn('unshare', args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
-    daemon.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.#log = `${this.#log}${text}`.slice(-16_384);
-    });
-    this.#daemon = daemon;
-    const answers = async () => {
-      if (daemon.exitCode !== null || daemon.signalCode !== null) throw new Error(`dockerd has ended:\n${this.#log}`);
-      return this.docker(['version']).catch(() => undefined);
-    };
-    await eventually('dockerd answers', answers, START_MS);
+    this.#daemon = new Program(['unshare', ...args]);
+    await this.#daemon.until('an answer', () => this.docker(['version']).catch(() => undefined), START_MS);
   }
 
   /** Ends the engine; its containers run on. */
   async down(): Promise<void> {
     const daemon = this.#daemon;
     this.#daemon = undefined;
-    if (daemon === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return;
-    const exited = once(daemon, 'exit');
-    daemon.kill('SIGTERM');
-    await exited;
+    await daemon?.stop();
   }
 
   /** How to run `docker` with this engine, for who runs it himself. */

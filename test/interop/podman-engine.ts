@@ -1,10 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { eventually } from '../support/json-lines.ts';
 import type { ContainerEngine } from './container-engine.ts';
+import { Program } from './program.ts';
 import { tool } from './toolchains.ts';
 
 const START_MS = 30_000;
@@ -24,8 +22,7 @@ export class PodmanEngine implements ContainerEngine {
   readonly attestor = 'podman';
   readonly socket: string;
   readonly #directory: string;
-  #service: ChildProcess | undefined;
-  #log = '';
+  #service: Program | undefined;
 
   private constructor() {
     this.#directory = mkdtempSync(join(tmpdir(), 'mayfly-podman-'));
@@ -41,26 +38,15 @@ export class PodmanEngine implements ContainerEngine {
 
   async up(): Promise<void> {
     rmSync(this.socket, { force: true });
-    const [program, ...args] = this.#command(['system', 'service', '--time', '0', `unix://${this.socket}`]);
-    const service = spawn(program, args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
-    service.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.#log = `${this.#log}${text}`.slice(-16_384);
-    });
-    this.#service = service;
-    const answers = async () => {
-      if (service.exitCode !== null || service.signalCode !== null) throw new Error(`podman has ended:\n${this.#log}`);
-      return tool('podman', ['--url', `unix://${this.socket}`, 'version'], '/').catch(() => undefined);
-    };
-    await eventually('podman answers', answers, START_MS);
+    this.#service = new Program(this.#command(['system', 'service', '--time', '0', `unix://${this.socket}`]));
+    const version = () => tool('podman', ['--url', `unix://${this.socket}`, 'version'], '/').catch(() => undefined);
+    await this.#service.until('an answer', version, START_MS);
   }
 
   async down(): Promise<void> {
     const service = this.#service;
     this.#service = undefined;
-    if (service === undefined || service.exitCode !== null || service.signalCode !== null) return;
-    const exited = once(service, 'exit');
-    service.kill('SIGTERM');
-    await exited;
+    await service?.stop();
   }
 
   async cli(args: readonly string[]): Promise<string> {

@@ -48,15 +48,26 @@ export class Program implements AsyncDisposable {
   }
 
   /** The first line that is so, once it is there. @param after how many lines do not count */
-  async says(what: RegExp, after = 0): Promise<RegExpExecArray> {
-    const found = () => {
+  says(what: RegExp, after = 0): Promise<RegExpExecArray> {
+    return this.until(String(what), () => {
       const line = this.lines.slice(after).find((text) => what.test(text));
-      if (line !== undefined) return what.exec(line) ?? undefined;
-      if (this.#over)
-        throw new Error(`it has ended without ${String(what)}:\n${this.lines.join('\n')}\n${this.#stderr}`);
-      return undefined;
-    };
-    return eventually(`${String(what)} of ${this.#child.spawnargs.join(' ')}`, found, PATIENCE_MS);
+      return line === undefined ? undefined : (what.exec(line) ?? undefined);
+    });
+  }
+
+  /** What is found, once it is. @throws when the program ends instead, with all that it said */
+  until<T>(what: string, find: () => Promise<T | undefined> | T | undefined, ms = PATIENCE_MS): Promise<T> {
+    return eventually(
+      `${what} of ${this.#child.spawnargs.join(' ')}`,
+      async () => {
+        const over = this.#over;
+        const found = await find();
+        if (found !== undefined) return found;
+        if (over) throw new Error(`it has ended without ${what}:\n${this.lines.join('\n')}\n${this.#stderr}`);
+        return undefined;
+      },
+      ms,
+    );
   }
 
   /** Asks it to end, and waits until it has. */
