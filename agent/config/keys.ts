@@ -1,5 +1,6 @@
 import * as v from 'valibot';
-import { configSchema, type KeyNote, keyNoteOf } from './schema.ts';
+import { type KeyNote, keyNoteOf } from './key.ts';
+import { configSchema } from './schema.ts';
 import { unwrap } from './schema-problems.ts';
 
 /** One key of the configuration that holds a value. */
