@@ -164,12 +164,16 @@ ${AS_ANN} systemctl --user start notes payments`);
 
   test('nothing that the agent has to see is shut out', async () => {
     const { attestors, peer, warnings } = await mayfly<Status>('status');
-    expect(attestors.map(({ name, shortcomings }) => [name, shortcomings])).toEqual([
+    // An emulated machine may be slow once; what is shut out gives an error instead.
+    const shutOut = (told: string) => !told.includes('no answer within');
+    expect(attestors.map(({ name, shortcomings }) => [name, shortcomings.filter(shutOut)])).toEqual([
       ['unix', []],
       ['systemd', []],
     ]);
+    const named = `mayfly attest "$(systemctl show --value --property=MainPID payments)"`;
+    await guest.until(named, (said) => said.includes('unix:user:ann') && said.includes('unix:group:ann'));
     // No process in which an execve goes unnoticed.
-    expect(warnings).toHaveLength(1);
+    expect(warnings.filter(shutOut)).toEqual([expect.stringContaining('SO_PEERPIDFD')]);
     expect(peer.watch).toBe('looks');
     const fetch = (node: string) =>
       guest.try(`install -o ${ANN} /opt/mayfly/node ${node}
