@@ -1,10 +1,11 @@
 import type { Stats } from 'node:fs';
-import { readlinkSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { ServiceError } from '@grpc/grpc-js';
 import { status } from '@grpc/grpc-js';
 import { formatDuration } from '../kernel/duration.ts';
 import type { ErrorCode } from '../kernel/errors.ts';
 import { MayflyError, messageOf } from '../kernel/errors.ts';
+import { ownSelectors } from './own-selectors.ts';
 import type { AgentSocket } from './socket.ts';
 
 const START = "start it with 'npm start', or with 'mayfly run --config FILE'";
@@ -93,24 +94,15 @@ function refused(details: string, cause: unknown): MayflyError {
   if (details !== 'no identity issued') {
     return new MayflyError('NO_IDENTITY', `the agent refused: ${details}`, { cause });
   }
-  const own = [`unix:uid:${uid()}`, `unix:gid:${process.getegid?.()}`, `unix:path:${executable()}`].join(', ');
   return new MayflyError(
     'NO_IDENTITY',
-    `no identity issued: no entry matches this process (${own}); add one, and see those in force with 'mayfly entries'`,
+    `no identity issued: no entry matches this process (${ownSelectors()}); add one, and see those in force with 'mayfly entries'`,
     { cause },
   );
 }
 
 function uid(): string {
   return String(process.geteuid?.());
-}
-
-function executable(): string {
-  try {
-    return readlinkSync('/proc/self/exe');
-  } catch {
-    return process.execPath;
-  }
 }
 
 function statOf(path: string): Stats | undefined {
