@@ -34,7 +34,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
-      // Alone, since a machine that is emulated takes all processors; after the others, which need no packages for it.
+      // One at a time, since a machine that is emulated takes all processors; after the others, which need no packages for it.
       {
         test: {
           name: 'guest',
@@ -44,11 +44,12 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          fileParallelism: false,
           sequence: { groupOrder: 2 },
         },
       },
       // Once all others are through.
-      { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 2 } } },
+      { test: { name: 'document', root: ROOT, include: [DOCUMENT], pool: 'forks', sequence: { groupOrder: 3 } } },
     ],
   },
 });

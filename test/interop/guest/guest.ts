@@ -52,8 +52,16 @@ export class Guest implements AsyncDisposable {
     this.#answers = this.#lines[Symbol.asyncIterator]();
   }
 
-  /** Starts it with further files, root's. @param files by their paths below the root */
-  static async start(files: Readonly<Record<string, string | Buffer>>): Promise<Guest> {
+  /**
+   * Starts it with further files, root's.
+   *
+   * @param files by their paths below the root
+   * @param packages archives of what it has beside its system
+   */
+  static async start(
+    files: Readonly<Record<string, string | Buffer>>,
+    packages: readonly string[] = [],
+  ): Promise<Guest> {
     const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-'));
     const more = join(directory, 'more.cpio');
     const initrd = join(directory, 'initrd.cpio');
@@ -61,7 +69,9 @@ export class Guest implements AsyncDisposable {
     await archive(join(directory, 'more'), more);
     // The kernel unpacks one after the other.
     copyFileSync(MACHINE_PARTS.system, initrd);
-    await pipeline(createReadStream(more), createWriteStream(initrd, { flags: 'a' }));
+    for (const next of [...packages, more]) {
+      await pipeline(createReadStream(next), createWriteStream(initrd, { flags: 'a' }));
+    }
     const guest = new Guest(directory, initrd);
     try {
       await guest.#answerTo('its start');

@@ -24,15 +24,22 @@ const SYSTEM: readonly string[] = [
   'tar',
   'util-linux',
 ];
+/** What users need to run containers of their own. */
+const PODMAN: readonly string[] = ['catatonit', 'crun', 'dbus-user-session', 'podman', 'uidmap'];
 const NOT_FOR_SYSTEM = 'usr/share/{doc,man,locale,info,zoneinfo,bash-completion,lintian,gcc,bug}';
 // Firmware for starting from the network, and the names of all languages for its window.
 const NOT_FOR_QEMU = /^(ipxe-qemu|iso-codes)$/;
+// Signatures of images, and networks.
+const NOT_FOR_PODMAN =
+  /^(gnupg.*|gpg.*|dirmngr|pinentry-.*|libldap-.*|libsasl2-.*|iptables|containernetworking-plugins)$/;
 
 /** What a machine is started from: paths. */
 export interface MachineParts {
   readonly kernel: string;
   /** An archive of its packages, as the kernel unpacks it. */
   readonly system: string;
+  /** Another one, of what podman needs beside them. */
+  readonly podman: string;
   /** Where Debian's qemu is unpacked, with the libraries that it is linked to. */
   readonly qemu: string;
   readonly busybox: string;
@@ -41,6 +48,7 @@ export interface MachineParts {
 export const MACHINE_PARTS: MachineParts = {
   kernel: join(OUT, 'vmlinuz'),
   system: join(OUT, 'system.cpio'),
+  podman: join(OUT, 'podman.cpio'),
   qemu: join(OUT, 'qemu', 'root'),
   busybox: join(OUT, 'system', 'root', 'usr/bin/busybox'),
 };
@@ -52,7 +60,7 @@ export async function machineParts(): Promise<Equipment> {
   if (!KERNEL.test(kernel)) return { kind: 'missing', reason: `Linux 6.1 is not among the packages: ${kernel}` };
   return built(['apt-get', 'dpkg-deb', 'setpriv', 'tar'], ['true'], async () => {
     const stamp = join(OUT, 'made');
-    const wanted = [kernel, ...SYSTEM].join(' ');
+    const wanted = [kernel, ...SYSTEM, ...PODMAN].join(' ');
     if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
     rmSync(OUT, { recursive: true, force: true });
     mkdirSync(OUT, { recursive: true });
@@ -62,11 +70,18 @@ export async function machineParts(): Promise<Equipment> {
       join(OUT, 'qemu'),
       qemu.filter((name) => !NOT_FOR_QEMU.test(name)),
     );
-    const root = await unpackPackages(join(OUT, 'system'), await closureOf(SYSTEM));
-    for (const path of globSync(NOT_FOR_SYSTEM, { cwd: root })) rmSync(join(root, path), { recursive: true });
-    await archive(root, MACHINE_PARTS.system);
+    const system = await closureOf(SYSTEM);
+    await pack('system', system, MACHINE_PARTS.system);
+    const podman = (await closureOf(PODMAN)).filter((name) => !system.includes(name) && !NOT_FOR_PODMAN.test(name));
+    await pack('podman', podman, MACHINE_PARTS.podman);
     writeFileSync(stamp, wanted);
   });
+}
+
+async function pack(name: string, packages: readonly string[], to: string): Promise<void> {
+  const root = await unpackPackages(join(OUT, name), packages);
+  for (const path of globSync(NOT_FOR_SYSTEM, { cwd: root })) rmSync(join(root, path), { recursive: true });
+  await archive(root, to);
 }
 
 /** Writes an archive of a directory for the kernel to unpack, in which all is root's. */

@@ -1,0 +1,236 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { codeBlocks, readDocument } from '../../unit/docs/documents.ts';
+import { equipped } from '../equipment.ts';
+import { Guest } from './guest.ts';
+import { MACHINE_PARTS } from './machine.ts';
+import { releaseArchive } from './release.ts';
+
+/** Whose podman is believed. */
+const ANN = 1000;
+/** Whose is not. */
+const BOB = 1001;
+const IMAGE = 'mayfly.test/client:1';
+// What is in the image needs the libraries of the machine, and finds the agent where it is on the machine.
+const RUN = `run ${['/usr:/usr:ro', '/opt/mayfly:/opt/mayfly:ro', '/run/mayfly:/run/mayfly'].map((at) => `--volume ${at}`).join(' ')}`;
+const CHANGES = [
+  'ENV LD_LIBRARY_PATH=/opt/mayfly/lib',
+  'ENTRYPOINT ["/opt/mayfly/node","/opt/mayfly/mayfly.mjs"]',
+  'CMD ["watch","--json"]',
+];
+const FILES = {
+  'etc/subuid': 'ann:100000:65536\nbob:200000:65536\n',
+  'etc/subgid': 'ann:100000:65536\nbob:200000:65536\n',
+  // The kernel has no file system for layers and no network.
+  'etc/containers/storage.conf': '[storage]\ndriver = "vfs"\n',
+  'etc/containers/containers.conf': '[containers]\nnetns = "none"\n',
+  // What is made of one for a container under systemd, and what a user's command line runs is in a scope of podman's own.
+  'etc/systemd/user/web.service': `[Service]
+Type=notify
+NotifyAccess=all
+Delegate=yes
+ExecStart=/usr/bin/podman ${RUN} --name web --cgroups=split --sdnotify=conmon --detach --label tier=web ${IMAGE}
+ExecStop=/usr/bin/podman stop --time 0 web
+`,
+};
+const ENTRIES = JSON.stringify({
+  entries: [
+    entry('web', 'docker:label:tier:web', `docker:image_id:${IMAGE}`, `unix:uid:${ANN}`),
+    entry('db', 'docker:label:tier:db'),
+  ],
+});
+
+// What the document says: for all podmans, for a user, and by himself.
+const [STAYING = '', LINGERING = '', SERVING = ''] = codeBlocks(readDocument('docs/containers.md'), 'sh');
+
+interface Lease {
+  readonly pid: number;
+  readonly serial: string;
+  readonly spiffe_id: string;
+  readonly container?: { readonly engine: string; readonly id: string };
+  readonly unit?: { readonly id: string };
+}
+
+interface Inspection {
+  readonly selectors: readonly string[];
+  readonly container?: { readonly engine: string; readonly id: string };
+}
+
+interface Status {
+  readonly attestors: readonly {
+    readonly name: string;
+    readonly last_failure: string;
+    readonly shortcomings: readonly string[];
+  }[];
+}
+
+interface Trace {
+  readonly leases: readonly { readonly records: readonly { readonly type: string; readonly reason?: string }[] }[];
+}
+
+// One after the other, on one machine that lives through all of it.
+equipped("containers of users' own podman", [inject('guest')], () => {
+  let guest: Guest;
+
+  beforeAll(async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-release-'));
+    const files = { ...FILES, 'root/mayfly.tar.gz': await releaseArchive(directory), 'root/entries.yaml': ENTRIES };
+    guest = await Guest.start(files, [MACHINE_PARTS.podman]);
+    rmSync(directory, { recursive: true });
+  });
+  afterAll(() => guest[Symbol.asyncDispose]());
+
+  const mayfly = async <T>(command: string) => JSON.parse(await guest.run(`mayfly ${command} --json`)) as T;
+  const ann = (command: string) => guest.run(as('ann', ANN, command));
+  const bob = (command: string) => guest.run(as('bob', BOB, command));
+  /** What a process in a container of a user's that has a label gets. */
+  const fetchedBy = (user: string, uid: number, label: string) =>
+    guest.try(as(user, uid, `podman ${RUN} --rm --label ${label} ${IMAGE} fetch x509`));
+  const importing = `podman import ${CHANGES.map((change) => `--change '${change}'`).join(' ')} /home/image.tar ${IMAGE}`;
+  const idOf = (name: string) => ann(`podman inspect --format '{{.Id}}' ${name}`);
+  /** The one lease of an identity, once there is one. */
+  const leaseOf = async (name: string): Promise<Lease> => {
+    const id = `spiffe://example.org/${name}`;
+    const text = await guest.until('mayfly leases --json', (output) => output.includes(`"${id}"`));
+    const leases = (JSON.parse(text) as { leases: Lease[] }).leases.filter(({ spiffe_id }) => spiffe_id === id);
+    expect(leases).toHaveLength(1);
+    return leases[0]!;
+  };
+  const podman = async () => (await mayfly<Status>('status')).attestors.find(({ name }) => name === 'podman');
+
+  /** Once the user's podman tells of ends. */
+  const followed = () => guest.until('mayfly status --json', (output) => !output.includes('goes unnoticed'));
+
+  test('the agent runs before there is any of it', async () => {
+    const [install = ''] = codeBlocks(readDocument('docs/systemd.md'), 'sh');
+    const configured = `cp entries.yaml /etc/mayfly/entries/
+echo 'attestors: { podman: { enabled: true, rootless_users: [ ${ANN} ] }, systemd: { enabled: true } }' >> /etc/mayfly/mayfly.yaml
+systemctl daemon-reload`;
+    await guest.run(`tar -xzf mayfly.tar.gz\n${install.replace('systemctl daemon-reload', configured)}`);
+    expect((await podman())?.shortcomings).toEqual([]);
+    expect(await guest.run('ls /run/user')).toBe('');
+  });
+
+  test('a user sets his podman up as the document says', async () => {
+    await guest.run(`${STAYING}\n${LINGERING}`);
+    await guest.until(`test -S /run/user/${ANN}/bus && echo there`, (said) => said === 'there');
+    await ann(SERVING);
+    expect(await guest.run(`cd /run/user/${ANN} && stat --format=%a:%U . podman/podman.sock`)).toBe('700:ann\n666:ann');
+    const reaches = await guest.try(as('bob', BOB, `test -e /run/user/${ANN}/podman/podman.sock`));
+    expect(reaches.code).toBe(1);
+  });
+
+  test('a container is told by its labels and its image, whether a unit of the user runs it or his command line', async () => {
+    await guest.run(`mkdir -p image/bin image/usr
+cp /usr/bin/busybox image/bin/sh
+ln -s usr/lib usr/lib64 image
+tar -C image -cf /home/image.tar .`);
+    await ann(importing);
+    await ann(`systemctl --user start web
+podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
+    for (const [name, cgroup] of [
+      ['web', 'app.slice/web.service/libpod-payload-'],
+      ['db', 'user.slice/libpod-'],
+    ] as const) {
+      const id = await idOf(name);
+      const lease = await leaseOf(name);
+      expect(lease.container).toMatchObject({ engine: `podman-${ANN}`, id });
+      expect(lease.unit?.id).toBe(`user@${ANN}.service`);
+      expect(await guest.run(`cat /proc/${lease.pid}/cgroup`)).toContain(
+        `/user.slice/user-${ANN}.slice/user@${ANN}.service/${cgroup}${id}`,
+      );
+      expect(await ann(`podman logs ${name}`)).toContain(lease.serial);
+      const { container, selectors } = await mayfly<Inspection>(`attest ${lease.pid}`);
+      expect(container).toEqual(lease.container);
+      expect(selectors).toContain(`docker:label:tier:${name}`);
+      expect(selectors).toContain(`unix:uid:${ANN}`);
+    }
+    await followed();
+  });
+
+  test('a container with other labels gets nothing, and neither does any of a user whose podman is not believed', async () => {
+    // Its own ids would mislead whoever reads it.
+    const text = expect.stringMatching(/no identity issued: .*with ids that it cannot tell in its user namespace/);
+    const refused = { code: 1, output: text };
+    expect(await fetchedBy('ann', ANN, 'tier=cache')).toEqual(refused);
+    await guest.run('loginctl enable-linger bob');
+    await guest.until(`test -S /run/user/${BOB}/bus && echo there`, (said) => said === 'there');
+    await bob(importing);
+    await bob('systemctl --user enable --now podman.socket');
+    expect(await fetchedBy('bob', BOB, 'tier=db')).toEqual(refused);
+  });
+
+  test('a cgroup that is named like that of a container proves nothing', async () => {
+    const name = `libpod-${await idOf('db')}.scope`;
+    /** From a cgroup of that name below a user's own manager, where he makes what he likes. */
+    const forgedBy = (user: string, uid: number) => {
+      const cgroup = `/sys/fs/cgroup/user.slice/user-${uid}.slice/user@${uid}.service/app.slice/${name}`;
+      const forge = `mkdir ${cgroup}; echo 0 > ${cgroup}/cgroup.procs; exec mayfly fetch x509`;
+      return guest.try(as(user, uid, `systemd-run --user --quiet --wait --pipe bash -euc '${forge}'`));
+    };
+    expect(await forgedBy('bob', BOB)).toEqual({ code: 1, output: expect.stringContaining('no identity issued') });
+    expect(await forgedBy('ann', ANN)).toEqual({
+      code: 1,
+      output: expect.stringContaining('workload attestation failed'),
+    });
+    expect((await podman())?.last_failure).toContain(`app.slice/${name}`);
+  });
+
+  test('an agent that is started again takes over who is in a container, and one that is killed is revoked', async () => {
+    const before = await leaseOf('web');
+    await guest.run('systemctl restart mayfly');
+    expect((await leaseOf('web')).pid).toBe(before.pid);
+    await followed();
+    await ann('podman kill web');
+    await guest.until('mayfly leases --json', (output) => !output.includes('"spiffe://example.org/web"'));
+    const { leases } = await mayfly<Trace>(`audit trace ${before.serial}`);
+    const records = leases.flatMap((lease) => lease.records.map(({ type, reason }) => `${type} ${reason}`));
+    expect(records.filter((record) => record.startsWith('lease.adopted'))).toHaveLength(1);
+    expect(records).toContain('svid.revoked cessationOfOperation');
+    expect(records.at(-1)).toMatch(/^lease.ended (exited|container-ended)$/);
+    expect((await leaseOf('db')).container?.engine).toBe(`podman-${ANN}`);
+  });
+
+  test('a user who comes again is reached again', async () => {
+    await guest.run('loginctl disable-linger ann; loginctl terminate-user ann');
+    await guest.until(`test -e /run/user/${ANN} || echo gone`, (said) => said === 'gone');
+    await guest.until('mayfly leases --json', (output) => !output.includes('example.org/db'));
+    await guest.run(LINGERING);
+    await guest.until(`test -S /run/user/${ANN}/podman/podman.sock && echo there`, (said) => said === 'there');
+    expect(await fetchedBy('ann', ANN, 'tier=web')).toEqual({
+      code: 0,
+      output: expect.stringContaining('example.org/web'),
+    });
+  });
+
+  test('a socket that only its user may write to is told of, and takes one capability more', async () => {
+    await ann(`rm .config/systemd/user/podman.socket.d/mayfly.conf
+systemctl --user daemon-reload
+systemctl --user restart podman.socket`);
+    const refused = await fetchedBy('ann', ANN, 'tier=web');
+    expect(refused).toEqual({ code: 1, output: expect.stringContaining('workload attestation failed') });
+    expect((await podman())?.last_failure).toContain('the agent may not connect to it');
+    await guest.run(`mkdir -p /etc/systemd/system/mayfly.service.d
+printf '[Service]\\nAmbientCapabilities=CAP_DAC_OVERRIDE\\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\\n' > /etc/systemd/system/mayfly.service.d/podman.conf
+systemctl daemon-reload
+systemctl restart mayfly`);
+    expect(await fetchedBy('ann', ANN, 'tier=web')).toEqual({
+      code: 0,
+      output: expect.stringContaining('example.org/web'),
+    });
+  });
+});
+
+/** A script that a user runs. */
+function as(name: string, uid: number, script: string): string {
+  return `cd /home/${name}
+setpriv --reuid=${uid} --regid=${uid} --clear-groups env HOME=/home/${name} XDG_RUNTIME_DIR=/run/user/${uid} bash -euo pipefail <<'script'
+${script}
+script`;
+}
+
+function entry(id: string, ...selectors: readonly string[]) {
+  return { id, spiffe_id: `spiffe://example.org/${id}`, selectors };
+}
