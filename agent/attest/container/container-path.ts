@@ -14,8 +14,8 @@ export interface ContainerPlace {
    */
   readonly podUid: string | undefined;
   /**
-   * The user to whom the tree above it is delegated: a rootless container, or what this user has named like one. No engine of
-   * root's has a container there. `undefined` elsewhere, and for root.
+   * The user to whom the tree above it is delegated, by its path or by its owner: a rootless container, or what this user has named
+   * like one. No engine of root's has a container there. `undefined` elsewhere, and for root.
    */
   readonly owner: number | undefined;
   /** The path of the container's own cgroup; all its processes are in it or below. */

@@ -26,19 +26,15 @@ const FILES = {
   // The kernel has no file system for layers and no network.
   'etc/containers/storage.conf': '[storage]\ndriver = "vfs"\n',
   'etc/containers/containers.conf': '[containers]\nnetns = "none"\n',
-  // What is made of one for a container under systemd, and what a user's command line runs is in a scope of podman's own.
-  'etc/systemd/user/web.service': `[Service]
-Type=notify
-NotifyAccess=all
-Delegate=yes
-ExecStart=/usr/bin/podman ${RUN} --name web --cgroups=split --sdnotify=conmon --detach --label tier=web ${IMAGE}
-ExecStop=/usr/bin/podman stop --time 0 web
-`,
+  'etc/systemd/user/web.service': unit('web'),
+  // Root's to start, and the user's to make cgroups in.
+  'etc/systemd/system/batch.service': unit('batch', `User=${ANN}\nEnvironment=XDG_RUNTIME_DIR=/run/user/${ANN}`),
 };
 const ENTRIES = JSON.stringify({
   entries: [
     entry('web', 'docker:label:tier:web', `docker:image_id:${IMAGE}`, `unix:uid:${ANN}`),
     entry('db', 'docker:label:tier:db'),
+    entry('batch', 'docker:label:tier:batch', 'systemd:id:batch.service'),
   ],
 });
 
@@ -141,13 +137,24 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
       expect(await guest.run(`cat /proc/${lease.pid}/cgroup`)).toContain(
         `/user.slice/user-${ANN}.slice/user@${ANN}.service/${cgroup}${id}`,
       );
-      expect(await ann(`podman logs ${name}`)).toContain(lease.serial);
       const { container, selectors } = await mayfly<Inspection>(`attest ${lease.pid}`);
       expect(container).toEqual(lease.container);
       expect(selectors).toContain(`docker:label:tier:${name}`);
       expect(selectors).toContain(`unix:uid:${ANN}`);
     }
     await followed();
+  });
+
+  test('a unit of the system that runs as the user has containers of his, too', async () => {
+    await guest.run('systemctl start batch');
+    const { container, pid, unit: of } = await leaseOf('batch');
+    expect(container?.engine).toBe(`podman-${ANN}`);
+    expect(of?.id).toBe('batch.service');
+    expect(await guest.run(`cat /proc/${pid}/cgroup`)).toBe(
+      `0::/system.slice/batch.service/libpod-payload-${container?.id}`,
+    );
+    await guest.run('systemctl stop batch');
+    await guest.until('mayfly leases --json', (output) => !output.includes('example.org/batch'));
   });
 
   test('a container with other labels gets nothing, and neither does any of a user whose podman is not believed', async () => {
@@ -229,6 +236,17 @@ function as(name: string, uid: number, script: string): string {
 setpriv --reuid=${uid} --regid=${uid} --clear-groups env HOME=/home/${name} XDG_RUNTIME_DIR=/run/user/${uid} bash -euo pipefail <<'script'
 ${script}
 script`;
+}
+
+/** A unit with a container, in the form that is made for podman's under systemd. */
+function unit(name: string, more = ''): string {
+  return `[Service]
+Type=notify
+NotifyAccess=all
+Delegate=yes
+${more}
+ExecStart=/usr/bin/podman ${RUN} --name ${name} --cgroups=split --sdnotify=conmon --detach --label tier=${name} ${IMAGE}
+`;
 }
 
 function entry(id: string, ...selectors: readonly string[]) {

@@ -1,6 +1,6 @@
-import { copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { chownSync, copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { containerOf } from '../../../../agent/attest/container/container-of.ts';
 import { livingInstance } from '../../../support/instance.ts';
@@ -49,6 +49,25 @@ it.skipIf(UNIFIED === undefined)('is where it was put, whatever it says (needs r
   const cgroup = cgroups.pathOf(POD, MINE);
   expect(containerOf(instance)).toEqual({ engine: 'unknown', id: MINE, podUid: POD, owner: undefined, cgroup });
 });
+
+it.skipIf(UNIFIED === undefined)(
+  "is its user's where a unit has given him the cgroup above it (needs root and cgroup2)",
+  async () => {
+    const { instance, pid } = await forger();
+    const root = UNIFIED ?? '';
+    const cgroups = new PodCgroups(root);
+    closing.unshift(() => cgroups[Symbol.asyncDispose]());
+    const cgroup = `/web-${process.pid}.service/libpod-payload-${MINE}`;
+    cgroups.enterPath(pid, cgroup);
+    // An engine of root's gives a container's own cgroup to whom it likes.
+    chownSync(join(root, cgroup), 4242, 4242);
+    expect(containerOf(instance, root)).toMatchObject({ engine: 'podman', cgroup, owner: undefined });
+    chownSync(join(root, dirname(cgroup)), 4242, 4242);
+    expect(containerOf(instance, root)).toMatchObject({ engine: 'podman', cgroup, owner: 4242 });
+    // What the agent does not see of the hierarchy says nothing.
+    expect(containerOf(instance, '/nowhere')).toMatchObject({ cgroup, owner: undefined });
+  },
+);
 
 it('cannot be told of a process that procfs does not show', () => {
   // Above any pid.
