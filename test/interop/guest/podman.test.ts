@@ -12,6 +12,7 @@ import { releaseArchive } from './release.ts';
 const ANN = 1000;
 /** Whose is not. */
 const BOB = 1001;
+const UNKNOWN = 'workload attestation failed';
 const IMAGE = 'mayfly.test/client:1';
 // What is in the image needs the libraries of the machine, and finds the agent where it is on the machine.
 const RUN = `run ${['/usr:/usr:ro', '/opt/mayfly:/opt/mayfly:ro', '/run/mayfly:/run/mayfly'].map((at) => `--volume ${at}`).join(' ')}`;
@@ -81,9 +82,12 @@ equipped("containers of users' own podman", [inject('guest')], () => {
   const mayfly = async <T>(command: string) => JSON.parse(await guest.run(`mayfly ${command} --json`)) as T;
   const ann = (command: string) => guest.run(as('ann', ANN, command));
   const bob = (command: string) => guest.run(as('bob', BOB, command));
-  /** What a process in a container of a user's that has a label gets. */
+  /** Asks for an identity in a container of a user's that has a label. */
+  const fetch = (user: string, uid: number, label: string) =>
+    as(user, uid, `podman ${RUN} --rm --label ${label} ${IMAGE} fetch x509`);
+  /** What it gets, once a podman that is slow to start answers. */
   const fetchedBy = (user: string, uid: number, label: string) =>
-    guest.try(as(user, uid, `podman ${RUN} --rm --label ${label} ${IMAGE} fetch x509`));
+    guest.until(`{ ${fetch(user, uid, label)}\n} || true`, (output) => !output.includes(UNKNOWN));
   const importing = `podman import ${CHANGES.map((change) => `--change '${change}'`).join(' ')} /home/image.tar ${IMAGE}`;
   const idOf = (name: string) => ann(`podman inspect --format '{{.Id}}' ${name}`);
   /** The one lease of an identity, once there is one. */
@@ -104,7 +108,8 @@ equipped("containers of users' own podman", [inject('guest')], () => {
     const configured = `cp entries.yaml /etc/mayfly/entries/
 echo 'attestors: { podman: { enabled: true, rootless_users: [ ${ANN} ] }, systemd: { enabled: true } }' >> /etc/mayfly/mayfly.yaml
 systemctl daemon-reload`;
-    await guest.run(`tar -xzf mayfly.tar.gz\n${install.replace('systemctl daemon-reload', configured)}`);
+    await guest.run('tar -xzf mayfly.tar.gz');
+    await guest.run(install.replace('systemctl daemon-reload', configured));
     expect((await podman())?.shortcomings).toEqual([]);
     expect(await guest.run('ls /run/user')).toBe('');
   });
@@ -159,14 +164,13 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
 
   test('a container with other labels gets nothing, and neither does any of a user whose podman is not believed', async () => {
     // Its own ids would mislead whoever reads it.
-    const text = expect.stringMatching(/no identity issued: .*with ids that it cannot tell in its user namespace/);
-    const refused = { code: 1, output: text };
-    expect(await fetchedBy('ann', ANN, 'tier=cache')).toEqual(refused);
+    const refused = /no identity issued: .*with ids that it cannot tell in its user namespace/;
+    expect(await fetchedBy('ann', ANN, 'tier=cache')).toMatch(refused);
     await guest.run('loginctl enable-linger bob');
     await guest.until(`test -S /run/user/${BOB}/bus && echo there`, (said) => said === 'there');
     await bob(importing);
     await bob('systemctl --user enable --now podman.socket');
-    expect(await fetchedBy('bob', BOB, 'tier=db')).toEqual(refused);
+    expect(await fetchedBy('bob', BOB, 'tier=db')).toMatch(refused);
   });
 
   test('a cgroup that is named like that of a container proves nothing', async () => {
@@ -180,7 +184,7 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
     expect(await forgedBy('bob', BOB)).toEqual({ code: 1, output: expect.stringContaining('no identity issued') });
     expect(await forgedBy('ann', ANN)).toEqual({
       code: 1,
-      output: expect.stringContaining('workload attestation failed'),
+      output: expect.stringContaining(UNKNOWN),
     });
     expect((await podman())?.last_failure).toContain(`app.slice/${name}`);
   });
@@ -196,7 +200,7 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
     const records = leases.flatMap((lease) => lease.records.map(({ type, reason }) => `${type} ${reason}`));
     expect(records.filter((record) => record.startsWith('lease.adopted'))).toHaveLength(1);
     expect(records).toContain('svid.revoked cessationOfOperation');
-    expect(records.at(-1)).toMatch(/^lease.ended (exited|container-ended)$/);
+    expect(records.at(-1)).toMatch(/^lease\.ended (exited|container-ended)$/);
     expect((await leaseOf('db')).container?.engine).toBe(`podman-${ANN}`);
   });
 
@@ -205,28 +209,25 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
     await guest.until(`test -e /run/user/${ANN} || echo gone`, (said) => said === 'gone');
     await guest.until('mayfly leases --json', (output) => !output.includes('example.org/db'));
     await guest.run(LINGERING);
-    await guest.until(`test -S /run/user/${ANN}/podman/podman.sock && echo there`, (said) => said === 'there');
-    expect(await fetchedBy('ann', ANN, 'tier=web')).toEqual({
-      code: 0,
-      output: expect.stringContaining('example.org/web'),
-    });
+    await guest.until(
+      `cd /run/user/${ANN} && test -S podman/podman.sock -a -S bus && echo there`,
+      (said) => said === 'there',
+    );
+    expect(await fetchedBy('ann', ANN, 'tier=web')).toContain('spiffe://example.org/web');
   });
 
   test('a socket that only its user may write to is told of, and takes one capability more', async () => {
     await ann(`rm .config/systemd/user/podman.socket.d/mayfly.conf
 systemctl --user daemon-reload
 systemctl --user restart podman.socket`);
-    const refused = await fetchedBy('ann', ANN, 'tier=web');
-    expect(refused).toEqual({ code: 1, output: expect.stringContaining('workload attestation failed') });
+    const refused = await guest.try(fetch('ann', ANN, 'tier=web'));
+    expect(refused).toEqual({ code: 1, output: expect.stringContaining(UNKNOWN) });
     expect((await podman())?.last_failure).toContain('the agent may not connect to it');
     await guest.run(`mkdir -p /etc/systemd/system/mayfly.service.d
 printf '[Service]\\nAmbientCapabilities=CAP_DAC_OVERRIDE\\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\\n' > /etc/systemd/system/mayfly.service.d/podman.conf
 systemctl daemon-reload
 systemctl restart mayfly`);
-    expect(await fetchedBy('ann', ANN, 'tier=web')).toEqual({
-      code: 0,
-      output: expect.stringContaining('example.org/web'),
-    });
+    expect(await fetchedBy('ann', ANN, 'tier=web')).toContain('spiffe://example.org/web');
   });
 });
 
