@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { systemCodeOf } from '../kernel/errors.ts';
+import { http } from '../kernel/http.ts';
 
 /** Takes an answer in while it arrives. Throws where it is not what was asked for. */
 export interface AnswerSink {
@@ -27,7 +28,7 @@ export async function answerTo(
   options: RequestOptions & { readonly signal: AbortSignal },
   { secure }: { readonly secure: boolean },
 ): Promise<IncomingMessage> {
-  const request = secure ? httpsRequest(options) : httpRequest(options);
+  const request = secure ? httpsRequest(options) : http.request(options);
   request.end();
   try {
     const [response] = (await once(request, 'response')) as [IncomingMessage];

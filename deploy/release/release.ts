@@ -23,7 +23,10 @@ const { values } = parseArgs({
 });
 const platforms = PLATFORMS.filter(({ name }) => values.platform?.includes(name) ?? true);
 const unknown = values.platform?.filter((asked) => !platforms.some(({ name }) => name === asked)) ?? [];
-if (unknown.length > 0) throw new Error(`there is no release for ${unknown.join(', ')}`);
+if (unknown.length > 0) {
+  const known = PLATFORMS.map(({ name }) => name).join(', ');
+  throw new Error(`there is no release for ${unknown.join(', ')}; --platform takes ${known}`);
+}
 
 const origin = originOf(ROOT);
 const made = await bundle(ROOT, origin);

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { Agent as HttpAgent } from 'node:http';
+import type { Agent as HttpAgent } from 'node:http';
 import { type AgentOptions, Agent as HttpsAgent } from 'node:https';
 import { messageOf } from '../../kernel/errors.ts';
+import { http } from '../../kernel/http.ts';
 
 /** Where somebody is asked. */
 export interface Address {
@@ -54,7 +55,7 @@ export class Credentials {
   /** @throws Error that names the file which cannot be read */
   async current(): Promise<Connections> {
     const { named, secure } = this.#address;
-    if (!secure) return { agent: this.#agentOf('', () => new HttpAgent(KEPT)), authorization: undefined };
+    if (!secure) return { agent: this.#agentOf('', () => new http.Agent(KEPT)), authorization: undefined };
     const { ca: caFile, proof } = this.#files;
     const [ca, cert, key, token] = await Promise.all([
       caFile && read(caFile),

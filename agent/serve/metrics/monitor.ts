@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../../config/listen-address.ts';
 import { isLocal } from '../../config/listen-address.ts';
 import { asError, MayflyError, messageOf, systemCodeOf } from '../../kernel/errors.ts';
+import { http } from '../../kernel/http.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type BoundSocket, bindSocketPath } from '../../peer/socket-path.ts';
 
@@ -81,7 +81,7 @@ export class Monitor {
     this.#options = options;
     const limits = { ...LIMITS, ...options.limits };
     this.#limits = limits;
-    this.#server = createServer(
+    this.#server = http.createServer(
       {
         maxHeaderSize: limits.headerBytes,
         headersTimeout: limits.headersWithin,
@@ -220,7 +220,7 @@ export class Monitor {
     }
     const { body } = refusal(status, sentence);
     const head = [
-      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      `HTTP/1.1 ${status} ${http.STATUS_CODES[status]}`,
       `Content-Type: ${PLAIN}`,
       `Content-Length: ${Buffer.byteLength(body)}`,
       'Connection: close',
