@@ -77,7 +77,8 @@ async function download(path: string): Promise<Buffer> {
       if (answer.ok) return Buffer.from(await answer.arrayBuffer());
       failures.push(`${url} answers ${answer.status}`);
     } catch (error) {
-      failures.push(`${url}: ${String(error)}`);
+      // What `fetch` itself says is only that it failed.
+      failures.push(`${url}: ${String((error as Error).cause ?? error)}`);
     }
   }
   throw new Error(failures.join('\n'));
