@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { comeAndGo } from '../support/come-and-go.ts';
+import { comeAndGoMany } from '../support/come-and-go.ts';
 import { Daemon } from '../support/daemon.ts';
 import { Home } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
-import type { ShortSaid } from '../support/short-process.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import type { SaidBundles } from '../support/workload-said.ts';
 
@@ -28,15 +27,7 @@ test('four hundred short processes each get their own certificate, each is revok
   const { serial } = await neighbour.x509();
   await watcher.tell('bundles', 'bundles');
 
-  const said: ShortSaid[] = [];
-  let begun = 0;
-  const worker = async () => {
-    while (begun < PROCESSES) {
-      begun += 1;
-      said.push(await comeAndGo(home.socket, begun % 4 === 0 ? 'hang' : 'leave'));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  const said = await comeAndGoMany(home.socket, PROCESSES, AT_A_TIME);
 
   const serials = new Set(said.map((each) => each.serial));
   expect(said.filter(({ verified }) => !verified)).toEqual([]);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { comeAndGo } from '../support/come-and-go.ts';
+import { comeAndGoMany } from '../support/come-and-go.ts';
 import { Daemon } from '../support/daemon.ts';
 import { GrpcCaller } from '../support/grpc-caller.ts';
 import { Home, ownEntry } from '../support/home.ts';
@@ -33,17 +33,11 @@ test('two hundred streams of proxies stay while a hundred processes come and go,
   const all = [...certificates, ...bundles];
   await eventually('a secret on each', () => (all.every(({ count }) => count > 0) ? true : undefined));
 
-  const serials = new Set<string>();
-  let begun = 0;
-  const worker = async () => {
-    while (begun < PROCESSES) {
-      begun += 1;
-      // Half way they get another certificate.
-      if (begun === PROCESSES / 2) home.replace('entries/own.yaml', ownEntry('own', ['dns_names: [ other.internal ]']));
-      serials.add((await comeAndGo(home.socket, begun % 4 === 0 ? 'hang' : 'leave')).serial);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  const said = await comeAndGoMany(home.socket, PROCESSES, AT_A_TIME, (nth) => {
+    // Half way they get another certificate.
+    if (nth === PROCESSES / 2) home.replace('entries/own.yaml', ownEntry('own', ['dns_names: [ other.internal ]']));
+  });
+  const serials = new Set(said.map(({ serial }) => serial));
 
   expect(serials.size).toBe(PROCESSES);
   await eventually('all of them on the list of each', () =>

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { comeAndGo } from '../support/come-and-go.ts';
+import { comeAndGo, comeAndGoMany } from '../support/come-and-go.ts';
 import { Daemon } from '../support/daemon.ts';
 import { Home, ownEntry } from '../support/home.ts';
 import type { Inventory } from '../support/inventory.ts';
@@ -76,16 +76,9 @@ test('two hundred processes come and go while entries change and the CA rotates,
     }
   })();
 
-  const said: ShortSaid[] = [];
-  let begun = 0;
-  const worker = async () => {
-    while (begun < PROCESSES) {
-      begun += 1;
-      said.push(await comeAndGo(home.socket, begun % 4 === 0 ? 'hang' : 'leave'));
-    }
-  };
+  let said: readonly ShortSaid[];
   try {
-    await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+    said = await comeAndGoMany(home.socket, PROCESSES, AT_A_TIME);
   } finally {
     stop.abort();
     await churn;

@@ -24,3 +24,28 @@ export async function comeAndGo(socket: string, how: 'leave' | 'hang'): Promise<
     child.kill('SIGKILL');
   }
 }
+
+/**
+ * As many processes as are asked for, some at a time; each fourth is killed.
+ *
+ * @param begins is told of each before it comes, by its number from 1
+ * @returns what they said, in the order in which they ended
+ */
+export async function comeAndGoMany(
+  socket: string,
+  processes: number,
+  atATime: number,
+  begins: (nth: number) => void = () => undefined,
+): Promise<readonly ShortSaid[]> {
+  const said: ShortSaid[] = [];
+  let begun = 0;
+  const worker = async () => {
+    while (begun < processes) {
+      begun += 1;
+      begins(begun);
+      said.push(await comeAndGo(socket, begun % 4 === 0 ? 'hang' : 'leave'));
+    }
+  };
+  await Promise.all(Array.from({ length: atATime }, worker));
+  return said;
+}
