@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { Daemon, mayfly, NOBODY, nobodyRuns } from '../support/daemon.ts';
 import { Home } from '../support/home.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
@@ -49,8 +49,10 @@ describe('one template', () => {
       home.adminSocket,
     ]);
     expect(revoked.code).toBe(0);
-    await others.tell('x509', 'end');
-    expect((await daemon.leases()).map(({ pid }) => pid)).toEqual([mine.pid]);
+    expect(await others.stream(2)).toEqual(['PERMISSION_DENIED']);
+    // While a call is being refused, it has a lease with nothing in it.
+    const left = async () => expect((await daemon.leases()).map(({ pid }) => pid)).toEqual([mine.pid]);
+    await vi.waitFor(left, { timeout: 5000 });
   });
 
   test('is shown as it is written, and checked without a start', async () => {
