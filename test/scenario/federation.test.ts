@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LaunchOptions } from '../support/daemon.ts';
 import { FederatedAgent } from '../support/federated-agent.ts';
 import { eventually } from '../support/json-lines.ts';
-import { besidesPrivileges } from '../support/warnings.ts';
+import { besidesMachine } from '../support/warnings.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 
 /** What whoever is to be told must have been told in. */
@@ -94,7 +94,7 @@ afterAll(async () => {
 test('two agents start without the other’s bundle, and say that they wait for it', async () => {
   for (const side of [here, there]) {
     expect(await side.daemon.healthy('bundles')).toBe(false);
-    expect(besidesPrivileges((await side.daemon.status()).warnings)).toEqual([
+    expect(besidesMachine((await side.daemon.status()).warnings)).toEqual([
       `bundle of ${side.other} could not be loaded, the last good state is in force: ${side.file}: does not exist`,
     ]);
     expect(await side.trustedNow()).toBe('');
@@ -112,7 +112,7 @@ test('given the other’s file, workloads of each trust the other’s roots, and
     [there, here],
   ] as const) {
     expect(await at.daemon.healthy('bundles')).toBe(true);
-    expect(besidesPrivileges((await at.daemon.status()).warnings)).toEqual([]);
+    expect(besidesMachine((await at.daemon.status()).warnings)).toEqual([]);
     expect(await at.validates(await of.token())).toEqual({ event: 'validated', id: `spiffe://${of.name}/own` });
   }
   first = readFileSync(here.file, 'utf8');
@@ -151,7 +151,7 @@ describe('the last good bundle stays, and status says so, while the file', () =>
     else home(text);
     const warning = await eventually(
       'status says so',
-      async () => besidesPrivileges((await here.daemon.status()).warnings)[0],
+      async () => besidesMachine((await here.daemon.status()).warnings)[0],
     );
     expect(warning).toMatch(/^bundle of other\.org could not be loaded, the last good state is in force: /);
     expect(warning).toMatch(message);

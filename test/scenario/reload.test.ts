@@ -7,7 +7,7 @@ import { formatBundle } from '../../agent/svid/bundle-json.ts';
 import { Daemon, mayfly } from '../support/daemon.ts';
 import { entry, Home, ownEntry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
-import { besidesPrivileges } from '../support/warnings.ts';
+import { besidesMachine } from '../support/warnings.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 
 const OTHER = parseTrustDomain('other.org');
@@ -156,7 +156,7 @@ test('a bad edit keeps the last good entries, and shows in log, status and healt
   const status = await mayfly(['--admin-socket', home.adminSocket, 'status', '--json']);
   const { warnings, serving } = JSON.parse(status.stdout) as { warnings: string[]; serving: boolean };
   expect(serving).toBe(true);
-  expect(besidesPrivileges(warnings)).toEqual([
+  expect(besidesMachine(warnings)).toEqual([
     expect.stringMatching(/^entries could not be loaded, the last good state is in force: /),
   ]);
   expect(await daemon.healthy('entries')).toBe(false);
@@ -168,7 +168,7 @@ test('a bad edit keeps the last good entries, and shows in log, status and healt
   rmSync(home.path('entries/worse.yaml'));
   await eventually('the entries are well again', async () => (await daemon.healthy('entries')) || undefined);
   expect((await stateOf('entries')).error).toBe('');
-  expect(besidesPrivileges((await daemon.status()).warnings)).toEqual([]);
+  expect(besidesMachine((await daemon.status()).warnings)).toEqual([]);
   expect(witness.said.all.filter(({ event }) => event === 'end')).toEqual(ends);
 });
 

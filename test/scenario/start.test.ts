@@ -6,7 +6,7 @@ import { Daemon, leasesGone, refusal, sentence } from '../support/daemon.ts';
 import { Home } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { HAS_OPENSSL, openssl } from '../support/openssl.ts';
-import { besidesPrivileges } from '../support/warnings.ts';
+import { besidesMachine } from '../support/warnings.ts';
 import { WorkloadClient } from '../support/workload-client.ts';
 import type { SaidX509 } from '../support/workload-said.ts';
 
@@ -160,7 +160,7 @@ describe('an agent that has started', () => {
     await daemon.stop();
     if (peer?.proof === 'pidfd') {
       daemon = await Daemon.start(home, { args: ['--set', 'peer.require_pidfd=true'] });
-      expect(besidesPrivileges((await daemon.status()).warnings)).toEqual([]);
+      expect(besidesMachine((await daemon.status()).warnings)).toEqual([]);
     } else {
       const { code, stderr } = await refusal(home, { args: ['--set', 'peer.require_pidfd=true'] });
       expect(code).toBe(1);

@@ -1,12 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { besidesSlowness } from '../../support/warnings.ts';
 import { codeBlocks, readDocument } from '../../unit/docs/documents.ts';
 import { equipped } from '../equipment.ts';
 import { Guest } from './guest.ts';
+import { entry, InstalledAgent, installation, type Lease } from './installed-agent.ts';
 import { MACHINE_PARTS } from './machine.ts';
-import { releaseArchive } from './release.ts';
 
 /** Whose podman is believed. */
 const ANN = 1000;
@@ -31,24 +29,14 @@ const FILES = {
   // Root's to start, and the user's to make cgroups in.
   'etc/systemd/system/batch.service': unit('batch', `User=${ANN}\nEnvironment=XDG_RUNTIME_DIR=/run/user/${ANN}`),
 };
-const ENTRIES = JSON.stringify({
-  entries: [
-    entry('web', 'docker:label:tier:web', `docker:image_id:${IMAGE}`, `unix:uid:${ANN}`),
-    entry('db', 'docker:label:tier:db'),
-    entry('batch', 'docker:label:tier:batch', 'systemd:id:batch.service'),
-  ],
-});
+const ENTRIES = [
+  entry('web', 'docker:label:tier:web', `docker:image_id:${IMAGE}`, `unix:uid:${ANN}`),
+  entry('db', 'docker:label:tier:db'),
+  entry('batch', 'docker:label:tier:batch', 'systemd:id:batch.service'),
+];
 
 // What the document says: for all podmans, for a user, and by himself.
 const [STAYING = '', LINGERING = '', SERVING = ''] = codeBlocks(readDocument('docs/containers.md'), 'sh');
-
-interface Lease {
-  readonly pid: number;
-  readonly serial: string;
-  readonly spiffe_id: string;
-  readonly container?: { readonly engine: string; readonly id: string };
-  readonly unit?: { readonly id: string };
-}
 
 interface Inspection {
   readonly selectors: readonly string[];
@@ -63,23 +51,18 @@ interface Status {
   }[];
 }
 
-interface Trace {
-  readonly leases: readonly { readonly records: readonly { readonly type: string; readonly reason?: string }[] }[];
-}
-
 // One after the other, on one machine that lives through all of it.
 equipped("containers of users' own podman", [inject('guest')], () => {
   let guest: Guest;
+  let agent: InstalledAgent;
 
   beforeAll(async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-release-'));
-    const files = { ...FILES, 'root/mayfly.tar.gz': await releaseArchive(directory), 'root/entries.yaml': ENTRIES };
+    const files = { ...FILES, ...installation(inject('guestRelease'), ENTRIES) };
     guest = await Guest.start(files, [MACHINE_PARTS.podman]);
-    rmSync(directory, { recursive: true });
+    agent = new InstalledAgent(guest);
   });
   afterAll(() => guest[Symbol.asyncDispose]());
 
-  const mayfly = async <T>(command: string) => JSON.parse(await guest.run(`mayfly ${command} --json`)) as T;
   const ann = (command: string) => guest.run(as('ann', ANN, command));
   const bob = (command: string) => guest.run(as('bob', BOB, command));
   /** Asks for an identity in a container of a user's that has a label. */
@@ -92,25 +75,21 @@ equipped("containers of users' own podman", [inject('guest')], () => {
   const idOf = (name: string) => ann(`podman inspect --format '{{.Id}}' ${name}`);
   /** The one lease of an identity, once there is one. */
   const leaseOf = async (name: string): Promise<Lease> => {
-    const id = `spiffe://example.org/${name}`;
-    const text = await guest.until('mayfly leases --json', (output) => output.includes(`"${id}"`));
-    const leases = (JSON.parse(text) as { leases: Lease[] }).leases.filter(({ spiffe_id }) => spiffe_id === id);
+    const leases = await agent.leasesOf(name);
     expect(leases).toHaveLength(1);
     return leases[0]!;
   };
-  const podman = async () => (await mayfly<Status>('status')).attestors.find(({ name }) => name === 'podman');
+  const podman = async () => (await agent.asked<Status>('status')).attestors.find(({ name }) => name === 'podman');
 
   /** Once the user's podman tells of ends. */
   const followed = () => guest.until('mayfly status --json', (output) => !output.includes('goes unnoticed'));
 
   test('the agent runs before there is any of it', async () => {
-    const [install = ''] = codeBlocks(readDocument('docs/systemd.md'), 'sh');
     const configured = `cp entries.yaml /etc/mayfly/entries/
 echo 'attestors: { podman: { enabled: true, rootless_users: [ ${ANN} ] }, systemd: { enabled: true } }' >> /etc/mayfly/mayfly.yaml
 systemctl daemon-reload`;
-    await guest.run('tar -xzf mayfly.tar.gz');
-    await guest.run(install.replace('systemctl daemon-reload', configured));
-    expect((await podman())?.shortcomings).toEqual([]);
+    await agent.install((script) => script.replace('systemctl daemon-reload', configured));
+    expect(besidesSlowness((await podman())?.shortcomings ?? [UNKNOWN])).toEqual([]);
     expect(await guest.run('ls /run/user')).toBe('');
   });
 
@@ -142,7 +121,7 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
       expect(await guest.run(`cat /proc/${lease.pid}/cgroup`)).toContain(
         `/user.slice/user-${ANN}.slice/user@${ANN}.service/${cgroup}${id}`,
       );
-      const { container, selectors } = await mayfly<Inspection>(`attest ${lease.pid}`);
+      const { container, selectors } = await agent.asked<Inspection>(`attest ${lease.pid}`);
       expect(container).toEqual(lease.container);
       expect(selectors).toContain(`docker:label:tier:${name}`);
       expect(selectors).toContain(`unix:uid:${ANN}`);
@@ -159,7 +138,7 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
       `0::/system.slice/batch.service/libpod-payload-${container?.id}`,
     );
     await guest.run('systemctl stop batch');
-    await guest.until('mayfly leases --json', (output) => !output.includes('example.org/batch'));
+    await agent.forgets('batch');
   });
 
   test('a container with other labels gets nothing, and neither does any of a user whose podman is not believed', async () => {
@@ -195,9 +174,8 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
     expect((await leaseOf('web')).pid).toBe(before.pid);
     await followed();
     await ann('podman kill web');
-    await guest.until('mayfly leases --json', (output) => !output.includes('"spiffe://example.org/web"'));
-    const { leases } = await mayfly<Trace>(`audit trace ${before.serial}`);
-    const records = leases.flatMap((lease) => lease.records.map(({ type, reason }) => `${type} ${reason}`));
+    await agent.forgets('web');
+    const records = (await agent.trace(before.serial)).flat().map(({ type, reason }) => `${type} ${reason}`);
     expect(records.filter((record) => record.startsWith('lease.adopted'))).toHaveLength(1);
     expect(records).toContain('svid.revoked cessationOfOperation');
     expect(records.at(-1)).toMatch(/^lease\.ended (exited|container-ended)$/);
@@ -207,7 +185,7 @@ podman ${RUN} --name db --detach --label tier=db ${IMAGE}`);
   test('a user who comes again is reached again', async () => {
     await guest.run('loginctl disable-linger ann; loginctl terminate-user ann');
     await guest.until(`test -e /run/user/${ANN} || echo gone`, (said) => said === 'gone');
-    await guest.until('mayfly leases --json', (output) => !output.includes('example.org/db'));
+    await agent.forgets('db');
     await guest.run(LINGERING);
     await guest.until(
       `cd /run/user/${ANN} && test -S podman/podman.sock -a -S bus && echo there`,
@@ -248,8 +226,4 @@ Delegate=yes
 ${more}
 ExecStart=/usr/bin/podman ${RUN} --name ${name} --cgroups=split --sdnotify=conmon --detach --label tier=${name} ${IMAGE}
 `;
-}
-
-function entry(id: string, ...selectors: readonly string[]) {
-  return { id, spiffe_id: `spiffe://example.org/${id}`, selectors };
 }

@@ -1,11 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { codeBlocks, readDocument } from '../../unit/docs/documents.ts';
+import { besidesSlowness } from '../../support/warnings.ts';
 import { equipped } from '../equipment.ts';
 import { Guest } from './guest.ts';
-import { releaseArchive } from './release.ts';
+import { entry, InstalledAgent, installation } from './installed-agent.ts';
 
 /** A user of the machine. */
 const ANN = 1000;
@@ -21,31 +20,18 @@ const UNITS = {
   'etc/systemd/user/notes.service': unit(HOLD),
   'etc/systemd/user/payments.service': unit(HOLD),
 };
-const ENTRIES = JSON.stringify({
-  entries: [
-    entry(
-      'payments',
-      'systemd:id:payments.service',
-      'systemd:fragment_path:/etc/systemd/system/payments.service',
-      'unix:path:/opt/mayfly/node',
-    ),
-    entry('batch', 'systemd:id:batch.service'),
-    entry('notes', `systemd:user_unit:${ANN}:notes.service`, `unix:uid:${ANN}`),
-    entry('of-home', 'unix:path:/home/ann/node'),
-    entry('of-tmp', 'unix:path:/tmp/node'),
-  ],
-});
-
-interface Lease {
-  readonly pid: number;
-  readonly spiffe_id: string;
-  readonly serial: string;
-  readonly unit?: { readonly id: string; readonly invocation: string };
-}
-
-interface Trace {
-  readonly leases: readonly { readonly records: readonly { readonly type: string; readonly reason?: string }[] }[];
-}
+const ENTRIES = [
+  entry(
+    'payments',
+    'systemd:id:payments.service',
+    'systemd:fragment_path:/etc/systemd/system/payments.service',
+    'unix:path:/opt/mayfly/node',
+  ),
+  entry('batch', 'systemd:id:batch.service'),
+  entry('notes', `systemd:user_unit:${ANN}:notes.service`, `unix:uid:${ANN}`),
+  entry('of-home', 'unix:path:/home/ann/node'),
+  entry('of-tmp', 'unix:path:/tmp/node'),
+];
 
 interface Status {
   readonly warnings: readonly string[];
@@ -57,37 +43,27 @@ interface Status {
 // One after the other, on one machine that lives through all of it.
 equipped('where systemd is process 1', [inject('guest')], () => {
   let guest: Guest;
+  let agent: InstalledAgent;
 
   beforeAll(async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-release-'));
     guest = await Guest.start({
       ...UNITS,
-      'root/mayfly.tar.gz': await releaseArchive(directory),
-      'root/entries.yaml': ENTRIES,
+      ...installation(inject('guestRelease'), ENTRIES),
       'root/other.org.json': readFileSync(FEDERATED),
     });
-    rmSync(directory, { recursive: true });
+    agent = new InstalledAgent(guest);
   });
   afterAll(() => guest[Symbol.asyncDispose]());
 
-  const mayfly = async <T>(command: string) => JSON.parse(await guest.run(`mayfly ${command} --json`)) as T;
   const property = (name: string, of = 'mayfly') => guest.run(`systemctl show --value --property=${name} ${of}`);
   const directoryOfSockets = () => guest.run('stat --format=%i:%a:%U /run/mayfly');
-  /** The leases of an identity, once there are any. */
-  const leasesOf = async (name: string) => {
-    const id = `spiffe://example.org/${name}`;
-    const text = await guest.until('mayfly leases --json', (output) => output.includes(`"${id}"`));
-    return (JSON.parse(text) as { leases: Lease[] }).leases.filter(({ spiffe_id }) => spiffe_id === id);
-  };
   const ends = async (serial: string) => {
-    const { leases } = await mayfly<Trace>(`audit trace ${serial}`);
-    return leases.flatMap(({ records }) => records.slice(-2).map(({ type, reason }) => `${type} ${reason}`));
+    const leases = await agent.trace(serial);
+    return leases.flatMap((records) => records.slice(-2).map(({ type, reason }) => `${type} ${reason}`));
   };
   /** How often an agent has taken over the lease that a certificate belongs to. */
-  const adoptions = async (serial: string) => {
-    const { leases } = await mayfly<Trace>(`audit trace ${serial}`);
-    return leases.flatMap(({ records }) => records.filter(({ type }) => type === 'lease.adopted')).length;
-  };
+  const adoptions = async (serial: string) =>
+    (await agent.trace(serial)).flat().filter(({ type }) => type === 'lease.adopted').length;
 
   test('the machine has cgroups of version 2 alone, and a kernel without SO_PEERPIDFD', async () => {
     expect(await guest.run('uname -r; cat /proc/1/comm; grep -o "cgroup.* cgroup[^ ]*" /proc/mounts')).toMatch(
@@ -96,10 +72,8 @@ equipped('where systemd is process 1', [inject('guest')], () => {
   });
 
   test('the service is installed as the document says, and started when its sockets serve', async () => {
-    const [install = ''] = codeBlocks(readDocument('docs/systemd.md'), 'sh');
     const serving = `test -S /run/mayfly/api.sock && test -S /run/mayfly/admin.sock\n`;
-    await guest.run('tar -xzf mayfly.tar.gz');
-    const said = await guest.run(install.replace(/^mayfly status$/m, `${serving}mayfly status`));
+    const said = await agent.install((script) => script.replace(/^mayfly status$/m, `${serving}mayfly status`));
     expect(said).toContain('example.org');
     expect(await property('ActiveState')).toBe('active');
     expect(await property('Type')).toBe('notify');
@@ -124,8 +98,8 @@ equipped('where systemd is process 1', [inject('guest')], () => {
   });
 
   test('the weaker mode is told of, and can be forbidden', async () => {
-    const { warnings, peer } = await mayfly<Status>('status');
-    expect(warnings).toEqual([expect.stringContaining('this kernel has no SO_PEERPIDFD')]);
+    const { warnings, peer } = await agent.asked<Status>('status');
+    expect(besidesSlowness(warnings)).toEqual([expect.stringContaining('this kernel has no SO_PEERPIDFD')]);
     expect(peer.proof).toBe('start-time');
     expect(await guest.run('journalctl --unit=mayfly --output=cat')).toContain('"event":"peer.weaker"');
     const forbidden = await guest.try(
@@ -139,7 +113,7 @@ equipped('where systemd is process 1', [inject('guest')], () => {
 echo 'attestors: { systemd: { enabled: true } }' >> /etc/mayfly/mayfly.yaml
 systemctl restart mayfly
 systemctl start payments stranger batch`);
-    const [lease, ...others] = await leasesOf('payments');
+    const [lease, ...others] = await agent.leasesOf('payments');
     expect(others).toEqual([]);
     expect(lease?.unit).toEqual({ id: 'payments.service', invocation: await property('InvocationID', 'payments') });
     expect(String(lease?.pid)).toBe(await property('MainPID', 'payments'));
@@ -152,28 +126,27 @@ systemctl start payments stranger batch`);
   test('a unit of a user is told from one of the system, whatever it is called', async () => {
     await guest.run(`systemctl start user@${ANN}
 ${AS_ANN} systemctl --user start notes payments`);
-    const [lease] = await leasesOf('notes');
+    const [lease] = await agent.leasesOf('notes');
     expect(lease?.unit).toEqual({
       id: `user@${ANN}.service`,
       invocation: await property('InvocationID', `user@${ANN}`),
     });
     const refused = 'journalctl _SYSTEMD_USER_UNIT=payments.service --output=cat';
     expect(await guest.until(refused, (said) => said.includes('no identity issued'))).not.toContain('"svids"');
-    expect(await leasesOf('payments')).toHaveLength(1);
+    expect(await agent.leasesOf('payments')).toHaveLength(1);
   });
 
   test('nothing that the agent has to see is shut out', async () => {
-    const { attestors, peer, warnings } = await mayfly<Status>('status');
-    // An emulated machine may be slow once; what is shut out gives an error instead.
-    const shutOut = (told: string) => !told.includes('no answer within');
-    expect(attestors.map(({ name, shortcomings }) => [name, shortcomings.filter(shutOut)])).toEqual([
+    const { attestors, peer, warnings } = await agent.asked<Status>('status');
+    // An emulated machine may be slow; what is shut out is told in other words.
+    expect(attestors.map(({ name, shortcomings }) => [name, besidesSlowness(shortcomings)])).toEqual([
       ['unix', []],
       ['systemd', []],
     ]);
     const named = `mayfly attest "$(systemctl show --value --property=MainPID payments)"`;
     await guest.until(named, (said) => said.includes('unix:user:ann') && said.includes('unix:group:ann'));
     // No process in which an execve goes unnoticed.
-    expect(warnings.filter(shutOut)).toEqual([expect.stringContaining('SO_PEERPIDFD')]);
+    expect(besidesSlowness(warnings)).toEqual([expect.stringContaining('SO_PEERPIDFD')]);
     expect(peer.watch).toBe('looks');
     const fetch = (node: string) =>
       guest.try(`install -o ${ANN} /opt/mayfly/node ${node}
@@ -184,9 +157,9 @@ ${AS_ANN} LD_LIBRARY_PATH=/opt/mayfly/lib ${node} /opt/mayfly/mayfly.mjs fetch x
   });
 
   test('a unit that is restarted loses what it had', async () => {
-    const [before] = await leasesOf('payments');
+    const [before] = await agent.leasesOf('payments');
     await guest.run('systemctl restart payments');
-    const [now, ...others] = await leasesOf('payments');
+    const [now, ...others] = await agent.leasesOf('payments');
     expect(others).toEqual([]);
     expect(now?.serial).not.toBe(before?.serial);
     expect(now?.unit?.invocation).toBe(await property('InvocationID', 'payments'));
@@ -195,16 +168,15 @@ ${AS_ANN} LD_LIBRARY_PATH=/opt/mayfly/lib ${node} /opt/mayfly/mayfly.mjs fetch x
   });
 
   test('what outlives its unit keeps nothing of it', async () => {
-    const [lease] = await leasesOf('batch');
+    const [lease] = await agent.leasesOf('batch');
     await guest.run('systemctl stop batch');
-    const gone = (output: string) => !output.includes('spiffe://example.org/batch');
-    await guest.until('mayfly leases --json', gone);
+    await agent.forgets('batch');
     expect(await guest.run(`cat /proc/${lease?.pid}/cgroup`)).toBe('0::/system.slice/batch.service');
     expect(await ends(lease?.serial ?? '')).toEqual(['svid.revoked cessationOfOperation', 'lease.ended unit-ended']);
   });
 
   test('an agent that hangs is killed and started again, and takes over who has an identity', async () => {
-    const [before] = await leasesOf('payments');
+    const [before] = await agent.leasesOf('payments');
     const serial = before?.serial ?? '';
     const taken = await adoptions(serial);
     const sockets = await directoryOfSockets();
@@ -217,7 +189,7 @@ kill -STOP $(systemctl show --value --property=MainPID mayfly)`);
     await guest.until('systemctl is-active mayfly', (state) => state === 'active');
     expect(await guest.run('journalctl --unit=mayfly --output=cat')).toContain('Watchdog timeout');
     expect(await directoryOfSockets()).toBe(sockets);
-    const [now] = await leasesOf('payments');
+    const [now] = await agent.leasesOf('payments');
     expect(now).toMatchObject({ pid: before?.pid, unit: before?.unit });
     // By the agent that was to hang, and by the one after it. The workload may have got its next certificate meanwhile.
     expect(await adoptions(serial)).toBe(taken + 2);
@@ -245,7 +217,7 @@ systemctl stop mayfly`);
     expect(await guest.run('ls /run/mayfly')).toBe('');
     await guest.run('systemctl start mayfly');
     expect(await directoryOfSockets()).toBe(sockets);
-    const { sources } = await mayfly<Status>('status');
+    const { sources } = await agent.asked<Status>('status');
     expect(sources.at(-1)).toMatchObject({ name: 'bundle of other.org', error: '', count: 1 });
     const check = await guest.try('mayfly check --config /etc/mayfly/mayfly.yaml');
     expect(check).toEqual({ code: 1, output: expect.stringContaining('CREDENTIALS_DIRECTORY is not set') });
@@ -254,8 +226,4 @@ systemctl stop mayfly`);
 
 function unit(exec: string, more = ''): string {
   return `[Unit]\nWants=mayfly.service\nAfter=mayfly.service\n[Service]\n${more}\nExecStart=${exec}\n`;
-}
-
-function entry(id: string, ...selectors: readonly string[]) {
-  return { id, spiffe_id: `spiffe://example.org/${id}`, selectors };
 }
