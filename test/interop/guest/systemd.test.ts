@@ -181,7 +181,7 @@ ${AS_ANN} LD_LIBRARY_PATH=/opt/mayfly/lib ${node} /opt/mayfly/mayfly.mjs fetch x
     const taken = await adoptions(serial);
     const sockets = await directoryOfSockets();
     await guest.run(`mkdir -p /etc/systemd/system/mayfly.service.d
-printf '[Service]\\nWatchdogSec=5s\\n' > /etc/systemd/system/mayfly.service.d/watchdog.conf
+printf '[Service]\\nWatchdogSec=15s\\n' > /etc/systemd/system/mayfly.service.d/watchdog.conf
 systemctl daemon-reload
 systemctl restart mayfly
 kill -STOP $(systemctl show --value --property=MainPID mayfly)`);
