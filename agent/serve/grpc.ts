@@ -15,6 +15,7 @@ import { CallFailures, CLIENT_GONE } from './call-failures.ts';
 import type { Encode } from './codec.ts';
 import { encoderOf, methodDefinition } from './codec.ts';
 import type { Call, CallerSource, Handlers } from './handlers.ts';
+import { boundedInbound } from './inbound.ts';
 import { SecretMessage, UnsentSecrets } from './secret-message.ts';
 import type { CallStatus } from './status.ts';
 
@@ -78,7 +79,7 @@ export class GrpcServer<Caller> {
     this.#failures = new CallFailures(log);
     this.#server = new Server({
       'grpc.enable_channelz': 0,
-      'grpc.max_receive_message_length': limits.maxMessageSize,
+      interceptors: [boundedInbound(limits.maxMessageSize)],
       // Above what a connection may have under way: a client over HTTP/2's own limit waits in silence, ours tells it.
       'grpc.max_concurrent_streams': limits.maxCallsPerConnection + SPARE_STREAMS,
     });
