@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { fileFailure } from '../kernel/private-files.ts';
-import { LEDGER_FILES } from './ledger-directory.ts';
+import { damagedLedger, LEDGER_FILES } from './ledger-directory.ts';
 import type { LedgerFiles } from './ledger-files.ts';
 import { LedgerKey } from './ledger-key.ts';
 import type { Head } from './record.ts';
@@ -32,7 +32,11 @@ export interface FoundLedger {
 export async function findLedger(directory: string, files: LedgerFiles): Promise<FoundLedger> {
   LEDGER_FILES.secureDirectory(directory);
   const [issuance, use] = read(directory, () => [endOfStream(directory, 'issuance'), endOfStream(directory, 'use')]);
-  const isFirst = issuance.newest === undefined && use.newest === undefined;
+  // The first file of uses is begun once that of decisions is durable.
+  if (issuance.newest === undefined && use.newest !== undefined) {
+    throw damagedLedger(directory, 'has a record of uses and none of decisions');
+  }
+  const isFirst = issuance.newest === undefined;
   const key = LedgerKey.open(join(directory, 'key.pem'), isFirst ? 'first start' : 'damage');
   const replayed = read(directory, () => replay(issuance, key.thumbprint));
   const torn = [...issuance.torn, ...use.torn];

@@ -133,6 +133,8 @@ describe('a record that was being written when all ended', () => {
   test('was the very first one: the ledger begins anew', async () => {
     await world.open();
     truncateSync(world.path(), 40);
+    // Which is not begun before that record is there.
+    rmSync(world.path(-1, 'use'));
     const again = await world.open();
     expect(again.before).toBeUndefined();
     await again.append(issued('a', world.clock));
@@ -189,6 +191,14 @@ describe('what was not written so stops the start, and is left as it is', () => 
     renameSync(world.path(), join(world.directory, 'issuance-0000000000000900.jsonl'));
     truncateSync(world.path(), 10);
     await refusesToOpen('DATA_DIR_DAMAGED', /has no whole record, and no file before it is there/);
+  });
+
+  test('all decisions, of which uses are left', async () => {
+    await abandoned();
+    truncateSync(world.path(), 0);
+    await refusesToOpen('DATA_DIR_DAMAGED', /ledger has a record of uses and none of decisions/);
+    rmSync(world.path());
+    await refusesToOpen('DATA_DIR_DAMAGED', /ledger has a record of uses and none of decisions/);
   });
 
   test('a checkpoint of another key, and one whose key is gone', async () => {
