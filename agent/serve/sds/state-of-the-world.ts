@@ -19,6 +19,8 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
   readonly subscription: Subscription;
   readonly #proxy: Proxy;
   #started = false;
+  /** Whether a name was ever given, `*` among them. */
+  #named = false;
   #owing = false;
   /** Of the newest response. */
   #nonce = 0;
@@ -43,12 +45,13 @@ export class StateOfTheWorld implements Protocol<DiscoveryRequest> {
       if (responseNonce !== String(this.#nonce)) return;
       this.#proxy.acknowledged(errorDetail, resourceNames);
     }
+    this.#named ||= resourceNames.length > 0;
     // That no names mean everything holds as long as none was ever named; later it says that none is wanted any more.
-    if (!this.#started && resourceNames.length === 0) {
+    if (this.#named) {
+      this.#owing = this.subscription.replace(resourceNames) || this.#owing || !this.#started;
+    } else if (!this.#started) {
       this.subscription.subscribeToEverything();
       this.#owing = true;
-    } else if (resourceNames.length > 0 || !this.subscription.isEverything) {
-      this.#owing = this.subscription.replace(resourceNames) || this.#owing || !this.#started;
     }
     // It has had what it names from another stream.
     if (!this.#started && versionInfo !== '') this.#had = new Set(resourceNames);

@@ -39,10 +39,6 @@ export class Subscription {
     return this.#everything || this.#asked.values().some(({ kind }) => kind !== 'svid');
   }
 
-  get isEverything(): boolean {
-    return this.#everything;
-  }
-
   has(name: string): boolean {
     return this.#everything || this.#asked.has(name);
   }

@@ -285,6 +285,23 @@ describe('a stream of the state of the world', () => {
     expect(summary(secretsOf(await open.at(4)))).toEqual(['ROOTCA spiffe']);
   });
 
+  it('is told nothing more when it wants none any more after * or a name, although it began without one', async () => {
+    for (const names of [['*'], ['ROOTCA', '*'], ['ROOTCA']]) {
+      const open = asking([]);
+      const { nonce } = await open.at(1);
+      open.send({ resourceNames: names, typeUrl: TYPE, responseNonce: nonce });
+      const answered = names.length === 1 && names[0] === '*' ? 1 : 2;
+      const newest = await open.at(answered);
+      open.send({ resourceNames: [], typeUrl: TYPE, responseNonce: newest.nonce });
+      await quiet();
+      await revokeOne();
+      await quiet();
+      expect(open.received).toHaveLength(answered);
+      open.cancel();
+      await open.ended;
+    }
+  });
+
   it('passes over a request with another nonce, and answers the one that has the newest', async () => {
     const open = asking(['default']);
     const { nonce, versionInfo } = await open.at(1);
