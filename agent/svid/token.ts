@@ -67,6 +67,7 @@ function read(token: string, { name, otherType, types }: TokenProfile): Unverifi
   let header: ReturnType<typeof decodeProtectedHeader>;
   let claims: ReturnType<typeof decodeJwt>;
   try {
+    mustBeBase64url(token);
     header = decodeProtectedHeader(token);
     claims = decodeJwt(token);
   } catch (cause) {
@@ -80,6 +81,16 @@ function read(token: string, { name, otherType, types }: TokenProfile): Unverifi
   // Optional in JWT-SVID §2.2, but bundles hold several keys, and to try them all is what an attacker would ask for.
   if (typeof kid !== 'string' || kid === '') throw invalid('token has no kid in its header');
   return { kid, alg, id: subjectOf(claims.sub) };
+}
+
+/**
+ * RFC 7515 §2: without padding, white space or other characters, and (RFC 4648 §3.5) without bits that say nothing; jose passes over them.
+ * Of one token there is one text, whoever keeps a list of texts.
+ */
+function mustBeBase64url(token: string): void {
+  for (const part of token.split('.')) {
+    if (Buffer.from(part, 'base64url').toString('base64url') !== part) throw new Error('a part is no base64url');
+  }
 }
 
 function subjectOf(sub: unknown): SpiffeId {

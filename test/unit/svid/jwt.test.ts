@@ -102,6 +102,28 @@ describe('verification', () => {
     expect(refused).toBe(token.length);
   });
 
+  test('refuses every other spelling of a token: padding, white space, and bits that say nothing', async () => {
+    const token = vector('valid');
+    const [header = '', claims = '', signature = ''] = token.split('.');
+    const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const sameBits = digits[digits.indexOf(signature.at(-1) ?? '') ^ 1];
+    const spelled = [
+      `${token}==`,
+      `${token} `,
+      `${token}\n`,
+      `${token}\0`,
+      `${header}.${claims}.${signature.slice(0, 9)} ${signature.slice(9)}`,
+      `${header}.${claims}.\t${signature}`,
+      `${token.slice(0, -1)}${sameBits}`,
+      Buffer.from(signature, 'base64url').toString('base64').replace(/^/, `${header}.${claims}.`),
+    ];
+    for (const text of spelled) {
+      expect(text).not.toBe(token);
+      const verified = verifyJwtSvid(text, REPORTS, bundles, NOW);
+      await expect(verified).rejects.toMatchObject({ code: 'TOKEN_INVALID', message: MALFORMED });
+    }
+  });
+
   test('refuses a time of expiry that never comes', async () => {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     const encode = (text: string) => Buffer.from(text).toString('base64url');
