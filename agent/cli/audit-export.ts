@@ -7,6 +7,7 @@ import type { PlaceOptions, StreamOptions } from './audit-place.ts';
 import { ledgerDirectory, streamOf, withPlace } from './audit-place.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
+import { printable } from './output.ts';
 import { optionOf } from './program.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -35,12 +36,14 @@ export function auditExportCommand(terminal: Terminal): Command {
 }
 
 async function exportRecords(invocation: Invocation<ExportOptions>): Promise<void> {
-  const { options, output } = invocation;
+  const { options, output, terminal } = invocation;
+  // A terminal obeys what it is sent; whoever takes the hash of a record does not read it there.
+  const shown = terminal.stdout.isTTY === true ? printable : (line: string) => line;
   const directory = await ledgerDirectory(invocation);
   let piece: string[] = [];
   let length = 0;
   for (const { line } of readLedger(directory, streamOf(options), options.since)) {
-    piece.push(line);
+    piece.push(shown(line));
     length += line.length;
     if (length < PIECE_CHARACTERS) continue;
     await output.line(piece.join('\n'));

@@ -26,7 +26,7 @@ export class Output {
    * @param lines what people read
    */
   result(value: unknown, lines: () => readonly string[]): void {
-    const text = this.json ? JSON.stringify(value) : lines().map(printable).join('\n');
+    const text = this.json ? jsonText(value) : lines().map(printable).join('\n');
     this.#terminal.stdout.write(`${text}\n`);
   }
 
@@ -63,9 +63,14 @@ export class Output {
   }
 
   #say(value: unknown, message: string): void {
-    const text = this.json ? JSON.stringify(value) : `mayfly: ${message.split('\n').map(printable).join('\n')}`;
+    const text = this.json ? jsonText(value) : `mayfly: ${message.split('\n').map(printable).join('\n')}`;
     this.#terminal.stderr.write(`${text}\n`);
   }
+}
+
+/** The numbers that stand for control characters are JSON's own: programs read the same value. */
+function jsonText(value: unknown): string {
+  return printable(JSON.stringify(value));
 }
 
 /** Shows control characters by their number: hints, subjects and claims come from others, and a terminal obeys what it is sent. */

@@ -225,6 +225,23 @@ describe('audit export', () => {
     expect(linesOf((await audit('export', '--use', '--json')).stdout)).toEqual(rawLines('use'));
   });
 
+  test('gives a terminal no control characters, and programs what they take the hash of', async () => {
+    const other = mkdtempSync(join(tmpdir(), 'mayfly-audit-'));
+    const ledger = await openLedger(other);
+    const executable = '/opt/\u009b31m\u202e';
+    await ledger.append({ ...ISSUED, instance: { ...ISSUED.instance, executable } });
+    await ledger.close();
+    const argv = ['audit', 'export', '--data-dir', other];
+    const shown = await run(argv, { clock, screen: { rows: 24, columns: 80 } });
+    const given = await run(argv, { clock });
+    rmSync(other, { recursive: true });
+    expect(given.stdout).toContain(executable);
+    for (const character of ['\u009b', '\u202e']) expect(shown.stdout).not.toContain(character);
+    expect(linesOf(shown.stdout).map((line) => JSON.parse(line))).toEqual(
+      linesOf(given.stdout).map((line) => JSON.parse(line)),
+    );
+  });
+
   test('begins at a record, a time, or so long ago', async () => {
     expect(linesOf((await audit('export', '--since', '3')).stdout)).toEqual(rawLines('issuance').slice(2));
     for (const since of ['2026-01-01T00:02:00Z', '2026-01-01T01:02:00+01:00', '30s']) {

@@ -376,6 +376,16 @@ describe('leases', () => {
     );
   });
 
+  test('as JSON give a terminal no control characters either, and programs the same value', async () => {
+    const executable = `/opt/\u009b31m${ESCAPE}[2J\u202e`;
+    await using other = await CannedAgent.start(undefined, {
+      listLeases: () => ({ leases: [{ pid: 7, executable }] }),
+    });
+    const { stdout } = await run(['leases', '--json', '--admin-socket', other.adminSocket], {});
+    for (const character of ['\u009b', '\u202e', ESCAPE]) expect(stdout).not.toContain(character);
+    expect(jsonOf(stdout)).toMatchObject({ leases: [{ executable }] });
+  });
+
   test('--watch prints anew each second, until interrupted', async () => {
     await using other = await CannedAgent.start(undefined, { listLeases });
     const clock = new ManualClock(now);
