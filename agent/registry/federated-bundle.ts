@@ -8,6 +8,7 @@ import type { Log, LogFields } from '../kernel/log.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
 import { formatBundle, parseBundle } from '../svid/bundle-json.ts';
 import type { TrustBundle } from '../svid/trust-bundle.ts';
+import { isEmptyBundle } from '../svid/trust-bundle.ts';
 
 /** Where the bundle of another trust domain is found. */
 export interface BundleFile {
@@ -91,8 +92,8 @@ export async function readBundle({ trustDomain, file }: BundleFile): Promise<Tru
  * @throws MayflyError `INVALID_BUNDLE`
  */
 function notOlder(next: TrustBundle, current: TrustBundle | undefined, { file, trustDomain }: BundleFile): TrustBundle {
-  const empty = next.x509Authorities.length + next.jwtAuthorities.length === 0;
-  if (current === undefined || empty || next.sequence === 0 || next.sequence >= current.sequence) return next;
+  if (current === undefined || isEmptyBundle(next) || next.sequence === 0 || next.sequence >= current.sequence)
+    return next;
   throw new MayflyError(
     'INVALID_BUNDLE',
     `${file}: the bundle of ${trustDomain} has spiffe_sequence ${next.sequence}, and ${current.sequence} is in force: it is older; if the trust domain has begun anew, write {"keys": []} first`,

@@ -42,7 +42,11 @@ async function write(name: string, ...kids: string[]): Promise<void> {
 }
 
 async function writeNumbered(name: string, sequence: number | undefined, ...kids: string[]): Promise<void> {
-  const keys = kids.map((kid) => ({ ...jwk, kid, use: 'jwt-svid' }));
+  await writeKeys(name, sequence, 'jwt-svid', ...kids);
+}
+
+async function writeKeys(name: string, sequence: number | undefined, use: string, ...kids: string[]): Promise<void> {
+  const keys = kids.map((kid) => ({ ...jwk, kid, use }));
   // Whole or not at all, as whoever publishes a bundle should.
   await writeFile(join(directory, `${name}.new`), JSON.stringify({ keys, spiffe_sequence: sequence }));
   await rename(join(directory, `${name}.new`), join(directory, name));
@@ -132,6 +136,15 @@ describe('federated bundles', () => {
       `${directory}/a.org.json: the bundle of a.org has spiffe_sequence 6, and 7 is in force: it is older; if the trust domain has begun anew, write {"keys": []} first`,
     );
     expect(bundles.latest.version).toBe(version);
+    expect(shown(bundles)).toBe('a.org:a7');
+  });
+
+  it('do not go back to one that has nothing but WIT keys, which is not empty', async () => {
+    await writeNumbered('a.org.json', 7, 'a7');
+    const bundles = await open('a.org');
+    await writeKeys('a.org.json', 6, 'wit-svid', 'a6');
+    expect(await bundles.reload()).toBe(false);
+    expect(errors(bundles)['a.org']).toContain('has spiffe_sequence 6, and 7 is in force');
     expect(shown(bundles)).toBe('a.org:a7');
   });
 
