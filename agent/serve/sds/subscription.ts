@@ -19,9 +19,14 @@ const EVERYTHING = '*';
 // A proxy asks for a handful, mostly for one: this is for a caller that wants to keep the agent busy.
 const MOST_NAMES = 256;
 
+// A proxy says itself what it has had: each of these is kept, and a proxy that means well has had one, on a stream of its own.
+const MOST_IN_PLACE = 64;
+
 /** The names that a stream asks for. */
 export class Subscription {
   readonly #names: SecretNames;
+  /** What stands in for secrets that are withdrawn, by validator and name. It is asked for at each revocation, and stays what it is. */
+  readonly #inPlace = new Map<string, Resource>();
   #asked = new Map<string, Asked>();
   #everything = false;
 
@@ -70,6 +75,7 @@ export class Subscription {
   }
 
   unsubscribe(names: readonly string[]): void {
+    if (names.length > 0) this.#inPlace.clear();
     for (const name of names) {
       if (name === EVERYTHING) this.#everything = false;
       else this.#asked.delete(name);
@@ -89,9 +95,11 @@ export class Subscription {
       next.#everything === this.#everything &&
       next.#asked.size === this.#asked.size &&
       this.#asked.keys().every((name) => next.#asked.has(name));
+    if (same) return false;
+    this.#inPlace.clear();
     this.#asked = next.#asked;
     this.#everything = next.#everything;
-    return !same;
+    return true;
   }
 
   /**
@@ -102,11 +110,20 @@ export class Subscription {
     const missing: string[] = [];
     const found = new Map<string, Resource>();
     for (const [name, asked] of this.#asked) {
-      const resource = secretFor(asked, from, validator) ?? (had(name) ? secretInPlaceOf(asked, validator) : undefined);
+      const resource = secretFor(asked, from, validator) ?? (had(name) ? this.#inPlaceOf(asked, validator) : undefined);
       if (resource === undefined) missing.push(name);
       else found.set(name, resource);
     }
     if (this.#everything) for (const resource of allSecrets(from, validator)) found.set(resource.name, resource);
     return { resources: [...found.values()], missing };
+  }
+  #inPlaceOf(asked: Asked, validator: Validator): Resource | undefined {
+    const key = `${validator} ${asked.name}`;
+    const known = this.#inPlace.get(key);
+    if (known !== undefined) return known;
+    if (this.#inPlace.size === MOST_IN_PLACE) return undefined;
+    const made = secretInPlaceOf(asked, validator);
+    if (made !== undefined) this.#inPlace.set(key, made);
+    return made;
   }
 }
