@@ -4,7 +4,6 @@ import {
   constants,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readFileSync,
   statSync,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { MayflyError, messageOf, systemCodeOf } from './kernel/errors.ts';
+import { makeDirectory } from './kernel/made-directory.ts';
 import { lockFile } from './peer/system/hardening.ts';
 
 /** The agent's own directory, locked for as long as it is open: two agents on one would sign with the same keys. */
@@ -33,7 +33,7 @@ export class DataDir {
    */
   static open(path: string): DataDir {
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeDirectory(path, 0o700);
       assertPrivate(path);
       return new DataDir(path, takeLock(path));
     } catch (error) {
@@ -95,7 +95,7 @@ function assertPrivate(path: string): void {
   if (uid !== own) {
     throw new MayflyError(
       'DATA_DIR_UNSAFE',
-      `data_dir ${path} belongs to uid ${uid}, not to uid ${own}, which runs the agent`,
+      `data_dir ${path} belongs to uid ${uid} and the agent runs as uid ${own}; chown it, or run as its owner`,
     );
   }
   // A directory of our own that is too open was made by hand; the files in it are 0600, so closing it is all that it takes.
@@ -107,15 +107,24 @@ function explained(path: string, error: unknown): unknown {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new MayflyError('PERMISSION_MISSING', `data_dir ${path} cannot be written: ${messageOf(error)}`, {
-        cause: error,
-      });
+    case 'ENOENT':
+      return new MayflyError(
+        'PERMISSION_MISSING',
+        `data_dir ${path} cannot be written, give it to the agent's user or set another: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
     case 'ENOSPC':
     case 'EDQUOT':
       return new MayflyError('DISK_FULL', `no room for data_dir ${path}; free some, or set another`, { cause: error });
     case 'ENOTDIR':
     case 'EEXIST':
-      return new MayflyError('DATA_DIR_UNSAFE', `data_dir ${path} is not a directory`, { cause: error });
+      return new MayflyError(
+        'DATA_DIR_UNSAFE',
+        `data_dir ${path} is no directory, or has a file above it; remove the file, or set another`,
+        { cause: error },
+      );
     case undefined:
     default:
       return error;

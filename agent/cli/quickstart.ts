@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
+import { isLackOfRoom, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { makeDirectory } from '../kernel/made-directory.ts';
 import { isPathSegment } from '../kernel/spiffe-id.ts';
 
 /** What the quickstart works with; all paths absolute. */
@@ -19,15 +21,20 @@ const MOST_BYTES = 100;
  * been edited.
  *
  * @param uid who gets the one identity: the user who starts it
+ * @throws MayflyError `PERMISSION_MISSING` where the folder does not take it, `DISK_FULL`
  */
 export function layOutQuickstart(folder: string, uid: number): Quickstart {
   const root = join(folder, '.mayfly');
-  mkdirSync(join(root, 'entries'), { recursive: true, mode: 0o755 });
   const config = join(root, 'mayfly.yaml');
   const sockets = Buffer.byteLength(join(root, 'admin.sock')) <= MOST_BYTES ? root : shortFolder(root, uid);
   const quickstart = { config, socket: join(sockets, 'api.sock'), adminSocket: join(sockets, 'admin.sock') };
-  writeNew(config, configText());
-  writeNew(join(root, 'entries', 'user.yaml'), entryText(uid));
+  try {
+    makeDirectory(join(root, 'entries'), 0o755);
+    writeNew(config, configText());
+    writeNew(join(root, 'entries', 'user.yaml'), entryText(uid));
+  } catch (error) {
+    throw explained(root, error);
+  }
   return quickstart;
 }
 
@@ -52,6 +59,15 @@ function shortFolder(root: string, uid: number): string {
   const name = createHash('sha256').update(root).digest('hex').slice(0, 12);
   const folder = join(process.env['XDG_RUNTIME_DIR'] ?? tmpdir(), `mayfly-${uid}-${name}`);
   return Buffer.byteLength(folder) + 12 <= MOST_BYTES ? folder : join('/tmp', `mayfly-${uid}-${name}`);
+}
+
+function explained(root: string, error: unknown): unknown {
+  if (systemCodeOf(error) === undefined) return error;
+  if (isLackOfRoom(error)) {
+    return new MayflyError('DISK_FULL', `there is no room for ${root}; make some`, { cause: error });
+  }
+  const sentence = `${root} cannot be made, start it in a folder that you may write to: ${messageOf(error)}`;
+  return new MayflyError('PERMISSION_MISSING', sentence, { cause: error });
 }
 
 function writeNew(file: string, text: string): void {

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isLackOfRoom, isMayflyError, MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { makeDirectory } from '../kernel/made-directory.ts';
 import { syncDirectory } from '../kernel/replaced-file.ts';
 import { readStartTime } from '../peer/system/proc.ts';
 
@@ -78,7 +79,7 @@ export class SvidFiles<C> {
   static open<C>(path: string, set: FileSet<C>): SvidFiles<C> {
     const files = new SvidFiles(resolve(path), set);
     files.#attempt(() => {
-      mkdirSync(files.directory, { recursive: true, mode: 0o700 });
+      makeDirectory(files.directory, 0o700);
       files.#assertOurs();
     });
     return files;

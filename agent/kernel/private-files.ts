@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs';
-import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { isLackOfRoom, MayflyError, messageOf, systemCodeOf } from './errors.ts';
+import { makeDirectory } from './made-directory.ts';
 import { syncDirectory } from './replaced-file.ts';
 
 /** What it means that others have access, such that "has mode 0640: …" reads well. @param chmod the mode that closes it */
@@ -25,7 +26,7 @@ export class PrivateFiles {
    */
   secureDirectory(path: string): void {
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeDirectory(path, 0o700);
       syncDirectory(dirname(path));
     } catch (error) {
       throw fileFailure('make', path, error);

@@ -1,6 +1,7 @@
-import { chmodSync, lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
+import { chmodSync, lstatSync, realpathSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { MayflyError, systemCodeOf } from '../kernel/errors.ts';
+import { makeDirectory } from '../kernel/made-directory.ts';
 import { withPermission } from './system/permission.ts';
 
 const STICKY = 0o1000;
@@ -42,11 +43,11 @@ function checkDirectory(path: string, stat: Stats): void {
 function makeMissing(directory: string): void {
   let first: string | undefined;
   try {
-    first = withPermission(`make the directory ${directory}`, () =>
-      mkdirSync(directory, { recursive: true, mode: 0o755 }),
-    );
+    first = withPermission(`make the directory ${directory}`, () => makeDirectory(directory, 0o755));
   } catch (error) {
-    if (!['ENOTDIR', 'EEXIST'].includes(systemCodeOf(error) ?? '')) throw error;
+    const code = systemCodeOf(error) ?? '';
+    if (code === 'ENOENT') throw unsafe(directory, 'cannot be made');
+    if (!['ENOTDIR', 'EEXIST'].includes(code)) throw error;
     throw unsafe(directory, 'is no directory, or has a file above it');
   }
   if (first === undefined) return;

@@ -6,6 +6,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Ended, endOf, MAIN, mayfly, nobodyRuns, plainEnvironment, sentence } from '../support/daemon.ts';
 import { entry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
+import { codeBlocks, readDocument } from '../unit/docs/documents.ts';
 
 /** A user who has no name on any machine. */
 const NAMELESS = 54_321;
@@ -74,6 +75,17 @@ function idsIn({ stdout, stderr }: Ended): string[] {
 
 const ownId = `spiffe://example.org/user/${userInfo().username}`;
 
+/** What the README says that the first terminal shows, of an agent in `folder`. */
+function shownInReadme(folder: string): string {
+  const command = '$ npm start\n';
+  const shown = codeBlocks(readDocument('README.md'), 'console').find((block) => block.startsWith(command)) ?? '';
+  return shown.slice(command.length).replaceAll('/home/ada/mayfly', folder);
+}
+
+function timeless(text: string): string {
+  return text.replaceAll(/^\d\d:\d\d:\d\d/gm, 'now').trim();
+}
+
 describe('a newcomer who runs mayfly dev', () => {
   test('is told what to export, and it works anywhere', async () => {
     const folder = newFolder();
@@ -90,8 +102,10 @@ describe('a newcomer who runs mayfly dev', () => {
     expect(JSON.parse(status.stdout)).toMatchObject({ pid: quickstart.pid, serving: true, warnings: [] });
     expect(statSync(join(folder, '.mayfly/data')).mode & 0o777).toBe(0o700);
 
-    const { code, stderr } = await quickstart.stop();
+    const { code, stderr, stdout } = await quickstart.stop();
     expect(code).toBe(0);
+    const [atStart = ''] = /^.*?\/api\.sock\n/s.exec(stderr) ?? [];
+    expect(timeless(atStart + stdout)).toBe(timeless(shownInReadme(folder)));
     expect(stderr).not.toMatch(/^\{|warn|error/m);
     const afterwards = await mayfly(['fetch', 'x509'], { cwd: folder });
     expect(afterwards.code).toBe(1);
@@ -122,6 +136,15 @@ describe('a newcomer who runs mayfly dev', () => {
     expect(idsIn(await mayfly(['fetch', 'x509', '--json'], { cwd: folder }))).toEqual([ownId]);
     expect((await mayfly(['status', '--json'], { cwd: folder })).code).toBe(0);
     expect((await quickstart.stop()).code).toBe(0);
+  });
+
+  test('is told to go elsewhere where nothing can be written', async () => {
+    const { code, stdout, stderr } = await mayfly(['dev'], { cwd: '/proc' });
+    expect(sentence(stderr)).toMatch(
+      /^\/proc\/\.mayfly cannot be made, start it in a folder that you may write to: ENOENT/,
+    );
+    expect(stdout).toBe('');
+    expect(code).toBe(1);
   });
 
   test('finds files that were edited as they were', async () => {

@@ -87,7 +87,9 @@ describe('a start is refused with a sentence, and leaves nothing behind', () => 
     async () => {
       const home = newHome();
       const withoutData = await refusal(home, { uid: NOBODY });
-      expect(withoutData.stderr).toMatch(/^mayfly: data_dir \S+ cannot be written: EACCES.*\n$/);
+      expect(withoutData.stderr).toMatch(
+        /^mayfly: data_dir \S+ cannot be written, give it to the agent's user or set another: EACCES.*\n$/,
+      );
       expect(withoutData.code).toBe(1);
       mkdirSync(home.dataDir);
       home.give(NOBODY);
