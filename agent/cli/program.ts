@@ -99,7 +99,7 @@ function silent(command: Command): Command {
   return command.configureOutput({ outputError: () => {} });
 }
 
-function globalOptions(command: Command): Command {
+export function globalOptions(command: Command): Command {
   return command
     .option(
       '--socket <path>',

@@ -1,0 +1,51 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { configKeys, configSections } from '../../../agent/config/keys.ts';
+import { METRICS } from '../../check/metrics-reference.ts';
+import { documents, proseOf, ROOT } from './documents.ts';
+
+const sources = globSync('agent/**/*.ts', { cwd: ROOT, exclude: ['agent/gen/**'] }).map((path) =>
+  readFileSync(join(ROOT, path), 'utf8'),
+);
+/** Events of the log and types of records, as they stand in the code. */
+const written = new Set(
+  sources.flatMap((text) => [...text.matchAll(/'([a-z0-9_]+\.[a-z_]+)'/g)].map(([, name]) => name)),
+);
+/** Those that are put together there, of what is known when the program runs. */
+const madeUp = new Set([
+  ...['made', 'opened', 'rotated'].map((how) => `authority.${how}`),
+  ...['config', 'entries', 'federated_bundle'].flatMap((what) => [`${what}.reloaded`, `${what}.reload_failed`]),
+]);
+const keys = new Set([...configKeys.map(({ name }) => name), ...configSections]);
+const sections = new Set([...configSections, ...[...written, ...madeUp].map((name) => name?.split('.')[0])]);
+const metrics = new Set(METRICS.flatMap(({ families }) => Object.keys(families)));
+/** Files, a gRPC service, and the chart's own keys. */
+const OTHERS =
+  /\.(yaml|service|socket|mjs|pem|json|jsonl)$|^grpc\.health\.v1$|^config\.metrics$|^metrics\.(enabled|podMonitor\.enabled)$/;
+
+/** Names with dots between backticks that look like keys, events or records and are none. */
+function unknownIn(text: string): readonly string[] {
+  return [...text.matchAll(/`([a-z0-9_]+(?:\.[a-zA-Z0-9_]+)+)`/g)]
+    .map(([, name = '']) => name)
+    .filter((name) => sections.has(name.split('.')[0] ?? ''))
+    .filter((name) => !keys.has(name) && !written.has(name) && !madeUp.has(name) && !OTHERS.test(name));
+}
+
+test('a name that there is not is noticed', () => {
+  expect(unknownIn('`peer.max_connection`, `ledger.fulll`, `authority.rotating`')).toHaveLength(3);
+  expect(
+    unknownIn('`peer.max_connections`, `ledger.full`, `svid.issued`, `authority.rotated`, `sshd.service`'),
+  ).toEqual([]);
+});
+
+describe.each(documents)('$path', (document) => {
+  test('names keys, events and records as they are', () => {
+    expect(unknownIn(proseOf(document))).toEqual([]);
+  });
+
+  test('names metrics as they are', () => {
+    const named = [...document.text.matchAll(/`(mayfly_[a-z_]+[a-z])`/g)].map(([, name = '']) => name);
+    expect(named.filter((name) => !metrics.has(name))).toEqual([]);
+  });
+});
