@@ -36,10 +36,9 @@ async function trace(invocation: Invocation<PlaceOptions>, text: string): Promis
     invocation.output.result(value, () => storyLines(leases));
     return;
   }
-  const kinds = subjects.map(({ kind }) => kind).join(', ');
   throw new MayflyError(
     'NOT_FOUND',
-    `the ledger in ${directory} knows no ${kinds} ${JSON.stringify(text)}; ask for a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit, as 'mayfly leases' and 'mayfly audit tail' show them`,
+    `the ledger in ${directory} knows nothing of ${JSON.stringify(text)}; ask for a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit, as 'mayfly leases' and 'mayfly audit tail' show them`,
   );
 }
 

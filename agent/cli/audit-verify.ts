@@ -80,7 +80,7 @@ function verifiedLines({ verification, expectation }: Verified): string[] {
     `${stream}: ${problems.length === 0 ? 'nothing is wrong' : `NOT AS IT WAS WRITTEN, ${faults}`}`,
     ...problems.map((fault) => `  ! ${faultText(fault)}`),
     ...fields([
-      ['checked', `${records} records in ${segments} files, ${checkpoints} signed`],
+      ['checked', `${counted(records, 'record')} in ${counted(segments, 'file')}, ${checkpoints} signed`],
       ...range,
       ['head', head && `${head.seq}:${head.hash}`],
       ...keys.map((key): FieldRow => ['key', key]),

@@ -46,5 +46,9 @@ function explained(path: string, error: unknown): unknown {
   if (isLackOfRoom(error)) {
     return new MayflyError('DISK_FULL', `there is no room for ${path}; make some`, { cause: error });
   }
-  return new MayflyError('PERMISSION_MISSING', `${path} cannot be written: ${messageOf(error)}`, { cause: error });
+  return new MayflyError(
+    'PERMISSION_MISSING',
+    `${path} cannot be written, name a file in a folder of your own: ${messageOf(error)}`,
+    { cause: error },
+  );
 }

@@ -46,6 +46,7 @@ export function callError(error: unknown, socket: AgentSocket): MayflyError {
       cause: error,
     });
   }
+  if (code === status.NOT_FOUND) return new MayflyError(known, details, { cause: error });
   const later = code === status.UNAVAILABLE || code === status.RESOURCE_EXHAUSTED ? '; try again in a moment' : '';
   return new MayflyError(known, `the agent cannot do this: ${details}${later}`, { cause: error });
 }

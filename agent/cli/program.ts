@@ -36,7 +36,7 @@ export async function runProgram(
   const output = new Output(terminal, argv.includes('--json'));
   try {
     const args = argv[0] === '--version' ? ['version', ...argv.slice(1)] : argv;
-    const program = await programFor(rows, args, terminal);
+    const program = await programFor(rows, args, terminal, output.json);
     await program.parseAsync(args, { from: 'user' });
     return 0;
   } catch (error) {
@@ -58,14 +58,19 @@ export function optionOf<T>(parse: (text: string) => T): (text: string) => T {
   };
 }
 
-async function programFor(rows: readonly CommandRow[], argv: readonly string[], terminal: Terminal): Promise<Command> {
+async function programFor(
+  rows: readonly CommandRow[],
+  argv: readonly string[],
+  terminal: Terminal,
+  json: boolean,
+): Promise<Command> {
   const called = calledCommand(argv);
-  const program = root(terminal);
+  const program = root(terminal, json);
   for (const { name, summary, load } of rows) {
     const command = name === called ? await load(terminal) : new Command(name).description(summary);
     program.addCommand(command.summary(summary));
   }
-  prepare(program);
+  prepare(program, json);
   return program;
 }
 
@@ -83,13 +88,14 @@ function calledCommand(argv: readonly string[]): string | undefined {
   }
 }
 
-function root(terminal: Terminal): Command {
+function root(terminal: Terminal, json: boolean): Command {
   return silent(globalOptions(new Command('mayfly')))
     .description('Identities for processes: the SPIFFE Workload API from a node agent.')
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
       writeOut: (text) => void terminal.stdout.write(text),
-      writeErr: (text) => void terminal.stderr.write(text),
+      // Help where a command is missing; a program reads none.
+      writeErr: (text) => void (json || terminal.stderr.write(text)),
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage.');
 }
@@ -121,15 +127,16 @@ function positiveDuration(text: string): number {
 }
 
 /** What commander gives to subcommands only where it makes them itself. */
-function prepare(command: Command, path = 'mayfly'): void {
+function prepare(command: Command, json: boolean, path = 'mayfly'): void {
   command.exitOverride((error) => {
+    const missing = error.code === 'commander.help';
     // Help was printed: where it was asked for that is the result, where a command is missing it is the error.
-    if (error.exitCode === 0 || error.code === 'commander.help') throw error;
-    throw new WrongUsage(sentence(error), path);
+    if (error.exitCode === 0 || (missing && !json)) throw error;
+    throw new WrongUsage(missing ? 'a command is missing' : sentence(error), path);
   });
   for (const child of command.commands) {
     child.copyInheritedSettings(command);
-    prepare(child, `${path} ${child.name()}`);
+    prepare(child, json, `${path} ${child.name()}`);
   }
 }
 
@@ -140,5 +147,17 @@ function sentence({ code, message }: CommanderError): string {
     .replaceAll(/\s*\n\s*/g, ' ')
     .replace(/\.$/, '');
   // What was too much is not repeated: it may be a token.
-  return code === 'commander.excessArguments' ? line.replace(/(but got \d+):.*$/, '$1') : line;
+  if (code === 'commander.excessArguments') return line.replace(/(but got \d+):.*$/, '$1');
+  return code === 'commander.invalidArgument' ? invalidValue(line) : line;
+}
+
+/** `option '--pid <number>' argument 'x' is invalid. REASON`, whose reason says what was found: `--pid: REASON`. */
+function invalidValue(line: string): string {
+  const [, flag, found = '', reason = ''] =
+    /^option '(?:-\w, )?(--[\w-]+)[^']*' argument '(.*)' is invalid\. (.*)$/.exec(line) ??
+    /^command-argument value '()(.*)' is invalid for argument '[\w-]+'\. (.*)$/.exec(line) ??
+    [];
+  if (flag === undefined) return line;
+  const sentence = reason.replace(/^Allowed choices are /, `${JSON.stringify(found)} is none of `);
+  return flag === '' ? sentence : `${flag}: ${sentence}`;
 }

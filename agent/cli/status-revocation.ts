@@ -32,7 +32,7 @@ export function revocationRows(revocation: Revocation | undefined, now: number):
 
 function listText({ bytes, certificates, issuer, nextUpdate, number, use }: List, now: number): string {
   const next = nextUpdate === undefined ? '' : `, next by ${formatUntil(timestampDate(nextUpdate), now)}`;
-  return `list ${number} of ${use} ${issuer}: ${certificates} certificates, ${byteText(bytes)}${next}`;
+  return `list ${number} of ${use} ${issuer}: ${counted(certificates, 'certificate')}, ${byteText(bytes)}${next}`;
 }
 
 function lifetimeText({ age, deathsPerSecond, entryId, lifetime, spiffeId }: Lifetime): string {

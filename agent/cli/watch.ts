@@ -1,9 +1,11 @@
 import { Command } from 'commander';
+import { MayflyError } from '../kernel/errors.ts';
 import type { Invocation } from './invocation.ts';
 import { invocationOf } from './invocation.ts';
 import type { KeepOptions } from './keep.ts';
 import { keepX509 } from './keep.ts';
 import { formatTime, formatUntil } from './moment.ts';
+import { optionOf } from './program.ts';
 import type { Terminal } from './terminal.ts';
 import type { X509Context } from './x509-identity.ts';
 import { serialOf } from './x509-identity.ts';
@@ -22,11 +24,19 @@ export function watchCommand(terminal: Terminal): Command {
     .option(
       '--exec <command>',
       'run by /bin/sh after each update, with MAYFLY_SPIFFE_ID, MAYFLY_SERIAL, MAYFLY_NOT_AFTER and, with --write, MAYFLY_SVID_FILE, MAYFLY_KEY_FILE, MAYFLY_BUNDLE_FILE, MAYFLY_CRL_FILE; of lists alone at most twice a minute; at most a minute, during which the files stay as they are',
+      optionOf(parseCommand),
     )
     .action(async (_options: unknown, command: Command) => {
       const invocation = invocationOf<KeepOptions>(command, terminal);
       await keepX509(invocation, true, (context, before) => reportUpdate(invocation, context, before));
     });
+}
+
+/** Often a variable that is not set, and the program would never be told. @throws MayflyError `INVALID_USAGE` */
+function parseCommand(text: string): string {
+  if (text.trim() === '')
+    throw new MayflyError('INVALID_USAGE', 'it is empty; write a command, or leave the option out');
+  return text;
 }
 
 /** One line for one update: what is held now, and what was not so before. */

@@ -30,27 +30,51 @@ export function check<S extends v.GenericSchema>(
   // One fault of each value: 0.5 is no whole number, and that it is below a minimum of 1 says no more.
   const result = v.safeParse(schema, value, { abortPipeEarly: true });
   if (result.success) return { value: result.output };
-  return { problems: result.issues.flatMap((issue) => toProblems(issue, schema, places)) };
+  const meant = new Set(result.issues.flatMap((issue) => meantBy(issue, schema)));
+  const issues = result.issues.filter((issue) => !(issue.input === undefined && meant.has(formatPath(pathOf(issue)))));
+  return { problems: issues.flatMap((issue) => toProblems(issue, schema, places)) };
+}
+
+/** The keys that misspelt ones stand for: that these are missing need not be said, too. */
+function meantBy(issue: Issue, schema: v.GenericSchema): readonly string[] {
+  if (!isUnknownKey(issue)) return [];
+  const { above, known, unknown } = keysAt(issue, schema);
+  return unknown
+    .map((key) => nearest(key, known))
+    .filter((key) => key !== undefined)
+    .map((key) => formatPath([...above, key]));
 }
 
 function toProblems(issue: Issue, schema: v.GenericSchema, places: Places): readonly Problem[] {
-  const path = (issue.path ?? []).map(({ key }) => key as PropertyKey);
-  if (issue.type === 'strict_object' && issue.expected === 'never') return unknownKeys(issue, path, schema, places);
+  const path = pathOf(issue);
+  if (isUnknownKey(issue)) return unknownKeys(issue, schema, places);
   return [{ ...places.placeOf(path), path: formatPath(path), message: sentence(issue, path, schemaAt(path, schema)) }];
 }
 
 /** One for each unknown key of the mapping that `issue`, which is only about the first, was found in. */
-function unknownKeys(issue: Issue, path: DocumentPath, schema: v.GenericSchema, places: Places): readonly Problem[] {
-  const above = path.slice(0, -1);
+function unknownKeys(issue: Issue, schema: v.GenericSchema, places: Places): readonly Problem[] {
+  const { above, known, unknown } = keysAt(issue, schema);
+  return unknown.map((key) => ({
+    ...places.placeOfKey([...above, key]),
+    path: formatPath([...above, key]),
+    message: `is no known key; ${suggestion(key, known)}`,
+  }));
+}
+
+function isUnknownKey({ expected, type }: Issue): boolean {
+  return type === 'strict_object' && expected === 'never';
+}
+
+function pathOf(issue: Issue): PropertyKey[] {
+  return (issue.path ?? []).map(({ key }) => key as PropertyKey);
+}
+
+/** Of the mapping in which `issue` has found an unknown key: where it is, which keys it may have, which it has beside these. */
+function keysAt(issue: Issue, schema: v.GenericSchema) {
+  const above = pathOf(issue).slice(0, -1);
   const known = Object.keys(schemaAt(above, schema).entries ?? {});
   const written = Object.keys(issue.path?.at(-1)?.input ?? {});
-  return written
-    .filter((key) => !known.includes(key))
-    .map((key) => ({
-      ...places.placeOfKey([...above, key]),
-      path: formatPath([...above, key]),
-      message: `is no known key; ${suggestion(key, known)}`,
-    }));
+  return { above, known, unknown: written.filter((key) => !known.includes(key)) };
 }
 
 function sentence(issue: Issue, path: DocumentPath, schema: Schema): string {

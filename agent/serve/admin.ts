@@ -21,7 +21,7 @@ import type { TrustBundle } from '../svid/trust-bundle.ts';
 import type { Events } from './event-stream.ts';
 import { streamEvents } from './event-stream.ts';
 import type { Handlers } from './handlers.ts';
-import { drillTarget, revocationOrder, revocationTarget } from './revocation-order.ts';
+import { drilledText, drillTarget, revocationOrder, revocationTarget } from './revocation-order.ts';
 
 /** What the composition root lends to operators: everything that no single stage knows. */
 export interface AdminParts {
@@ -74,7 +74,10 @@ export function admin(parts: AdminParts): Handlers<typeof Admin, unknown> {
         isMeant({ pid: instance.pid, entryId: entry.id }),
       );
       if (leases.length === 0) {
-        throw new MayflyError('NOT_FOUND', 'no lease like that lives; mayfly leases shows what there is');
+        throw new MayflyError(
+          'NOT_FOUND',
+          `no lease of ${drilledText(request)} lives; mayfly leases shows what there is`,
+        );
       }
       const signal = AbortSignal.timeout(Math.min(request.waitMs || DRILL_WAIT_MS, LONGEST_DRILL_MS));
       const { drilled, reached } = await parts.drill[request.revoke ? 'revoke' : 'rotate'](leases, signal);

@@ -64,6 +64,11 @@ export function drillTarget({ target }: DrillRequest): (lease: { pid: number; en
   }
 }
 
+/** Who is meant, for a sentence. */
+export function drilledText({ target }: DrillRequest): string {
+  return target.case === 'pid' ? `process ${target.value}` : `entry ${target.value ?? ''}`;
+}
+
 function nothingNamed(): MayflyError {
   return new MayflyError('INVALID_REQUEST', 'nothing is named that should be revoked or drilled');
 }

@@ -260,7 +260,11 @@ function unlistenable(host: string, port: number, cause: unknown): unknown {
       });
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
-      return new MayflyError('INVALID_CONFIG', `metrics.listen: this machine has no address ${host}`, { cause });
+      return new MayflyError(
+        'INVALID_CONFIG',
+        `metrics.listen: this machine has no address ${host}; name one that it has, or a socket`,
+        { cause },
+      );
     case 'EACCES':
       return new MayflyError('PERMISSION_MISSING', `the agent may not listen on ${at}; choose a port above 1023`, {
         cause,

@@ -371,7 +371,7 @@ describe('audit trace', () => {
     expect(await audit('trace', '77')).toEqual({
       code: 1,
       stdout: '',
-      stderr: `mayfly: the ledger in ${home}/ledger knows no pid, serial, jti, decision, lease, place "77"; ask for a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit, as 'mayfly leases' and 'mayfly audit tail' show them\n`,
+      stderr: `mayfly: the ledger in ${home}/ledger knows nothing of "77"; ask for a serial, jti, pid, SPIFFE ID, decision, lease, container, pod or unit, as 'mayfly leases' and 'mayfly audit tail' show them\n`,
     });
     expect((await audit('trace', 'spiffe://example.org/nobody')).code).toBe(1);
   });

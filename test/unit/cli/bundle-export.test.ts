@@ -85,7 +85,9 @@ test('--write replaces nothing that is no file, and says where it cannot', async
   for (const follow of [[], ['--follow']]) {
     const { code, stderr } = await exported('--write', 'missing/example.org.json', ...follow);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^mayfly: .*missing\/example\.org\.json cannot be written: ENOENT/);
+    expect(stderr).toMatch(
+      /^mayfly: .*missing\/example\.org\.json cannot be written, name a file in a folder of your own: ENOENT/,
+    );
   }
 });
 

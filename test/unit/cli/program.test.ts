@@ -13,11 +13,12 @@ test.each([
   ],
   [['fetch', 'jwt'], 'whom is the token for? give --audience'],
   [['validate'], 'whom must the token be for? give --audience'],
-  [
-    ['fetch', 'jwt', '--audience', ''],
-    "argument '' is invalid. audience must be specified; see mayfly fetch jwt --help",
-  ],
-  [['fetch', 'jwt', '--audience', 'a', '--spiffe-id', 'x'], 'does not start with spiffe://'],
+  [['fetch', 'jwt', '--audience', ''], '--audience: audience must be specified; see mayfly fetch jwt --help'],
+  [['fetch', 'jwt', '--audience', 'a', '--spiffe-id', 'x'], '--spiffe-id: SPIFFE ID "x" does not start with spiffe://'],
+  [['attest', 'x'], '"x" is no process number; see mayfly attest --help'],
+  [['audit', 'tail', '-n', 'x'], '--lines: write a number up to 100000; see mayfly audit tail --help'],
+  [['revoke', '--pid', '1', '--code', 'spite'], '--code: "spite" is none of keyCompromise, privilegeWithdrawn,'],
+  [['watch', '--exec', ''], '--exec: it is empty; write a command, or leave the option out; see mayfly watch --help'],
   [['fetch', 'jwt', '--audience', 'a', '--raw', '--json'], '--raw and --json print in two ways; give one of them'],
   [['fetch', 'x509', 'more'], "too many arguments for 'x509'"],
   [['status', '--timeout', '5'], 'is no duration; write 30s, 5m, 1h30m or 7d; see mayfly --help'],
@@ -50,6 +51,13 @@ test('no command at all shows help as the error that it is', async () => {
     expect(code).toBe(2);
     expect(stdout).toBe('');
     expect(stderr).toContain(usage);
+
+    const json = await run(['--json', ...argv]);
+    expect(json.code).toBe(2);
+    expect(json.stdout).toBe('');
+    expect(JSON.parse(json.stderr)).toEqual({
+      error: { code: 'INVALID_USAGE', message: `a command is missing; see ${['mayfly', ...argv].join(' ')} --help` },
+    });
   }
 });
 

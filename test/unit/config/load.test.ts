@@ -201,7 +201,6 @@ describe('a wrong configuration', () => {
         ].join('\n'),
       ),
     ).toEqual([
-      '1:1: trust_domain: is missing; it must be the name of a trust domain',
       '1:1: trust_domian: is no known key; did you mean trust_domain?',
       '2:12: log_level: must be debug, info, warn or error, found "loud"',
       '3:22: authority.ca_ttl: must be a duration from 10s to 36500d, found 300',
