@@ -33,7 +33,8 @@ async function attest(invocation: Invocation<AttestOptions>, pid: number): Promi
   using client = connectAdmin(invocation);
   const answer = await client.unary(Admin.method.attest, { pid, entryId });
   invocation.output.result(messageJson(AttestResponseSchema, answer), () => attestLines(answer, entryId));
-  if (answer.failure !== '' || answer.whyNot.length > 0) throw new AnsweredNo();
+  const isBarred = answer.entries.some(({ barred, id }) => barred && id === entryId);
+  if (answer.failure !== '' || answer.whyNot.length > 0 || isBarred) throw new AnsweredNo();
 }
 
 function attestLines(answer: AttestResponse, entryId: string): string[] {

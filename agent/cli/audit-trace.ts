@@ -140,7 +140,8 @@ function subjectLines({
       ['process', `${pid}${executable === undefined ? '' : `, ${executable}`}`],
       ['user', `uid ${uid}, gid ${gid}`],
       // One for each hierarchy.
-      ['cgroup', cgroup?.replaceAll('\n', ', ')],
+      // The hierarchy of version 2 has no name.
+      ['cgroup', cgroup?.replaceAll(/^:/gm, '').replaceAll('\n', ', ')],
       ['container', container && `${container.engine} ${container.id}${startText(container.started)}`],
       ['pod', pod && `${pod.namespace}/${pod.name}, uid ${pod.uid}`],
       ['unit', unit && `${unit.id}, invocation ${unit.invocation}`],

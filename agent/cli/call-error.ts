@@ -97,7 +97,7 @@ function refused(details: string, cause: unknown): MayflyError {
   }
   return new MayflyError(
     'NO_IDENTITY',
-    `no identity issued: no entry matches this process (${ownSelectors()}); add one, and see those in force with 'mayfly entries'`,
+    `no identity issued: no entry matches this process (${ownSelectors()}), or it is refused what one gives; see 'mayfly entries' and, for the reason, 'mayfly audit tail'`,
     { cause },
   );
 }

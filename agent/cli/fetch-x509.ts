@@ -23,7 +23,10 @@ export function fetchX509Command(terminal: Terminal): Command {
     .description(
       'Ask for an X.509-SVID and show it. Private keys are never printed: --write puts them into a file that only you can read.',
     )
-    .option('--write <dir>', 'write svid.pem, key.pem and bundle.pem of the first identity into a directory')
+    .option(
+      '--write <dir>',
+      'write svid.pem, key.pem and bundle.pem of the first identity into a directory, and the revocation lists in crl.pem',
+    )
     .option('--hold', 'keep the identity, and the files fresh, until this command is interrupted; then remove them')
     .action((_options: unknown, command: Command) => fetchX509(invocationOf<FetchOptions>(command, terminal)));
 }
@@ -62,5 +65,7 @@ function show({ output, options, terminal }: Invocation<FetchOptions>, context: 
   if (options.write === undefined) return;
   const [first, ...others] = context.identities;
   const which = others.length === 0 ? '' : ` of ${first.spiffeId}, the first of ${others.length + 1} identities,`;
-  output.notice(`svid.pem, key.pem and bundle.pem${which} are in ${options.write}`);
+  const names =
+    context.crls.length === 0 ? 'svid.pem, key.pem and bundle.pem' : 'svid.pem, key.pem, bundle.pem and crl.pem';
+  output.notice(`${names}${which} are in ${options.write}`);
 }

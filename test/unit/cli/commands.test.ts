@@ -152,7 +152,7 @@ describe('what an agent refuses is said in a sentence with what to do', () => {
     [
       'NO_IDENTITY',
       'NO_IDENTITY',
-      /^no identity issued: no entry matches this process \(unix:uid:\d+, unix:gid:\d+, unix:path:\/.*\); add one, and see those in force with 'mayfly entries'$/,
+      /^no identity issued: no entry matches this process \(unix:uid:\d+, unix:gid:\d+, unix:path:\/.*\), or it is refused what one gives; see 'mayfly entries' and, for the reason, 'mayfly audit tail'$/,
     ],
     ['SHUTTING_DOWN', 'SHUTTING_DOWN', /^the agent cannot do this: the agent is stopping; try again in a moment$/],
     ['ATTESTATION_FAILED', 'ATTESTATION_FAILED', /: workload attestation failed; try again in a moment$/],
@@ -520,6 +520,8 @@ describe('the admin socket’s commands', () => {
       selectors: attest().selectors,
       entries: [{}, { barred: true }],
     });
+    expect((await against({ attest }, ['attest', '42', '--entry', 'pay'])).code).toBe(0);
+    expect((await against({ attest }, ['attest', '42', '--entry', 'web'])).code).toBe(1);
     const whyNot = await against({ attest: () => ({ pid: 42, whyNot: ['is not unix:uid:1'] }) }, [
       'attest',
       '42',
