@@ -1,14 +1,7 @@
 import { formatDuration } from '../kernel/duration.ts';
 import { isLocal, parseListenAddress } from './listen-address.ts';
-import type { DocumentPath } from './problem.ts';
+import type { Contradiction, DocumentPath } from './problem.ts';
 import type { ConfigDocument } from './schema.ts';
-
-/** Values that are right by themselves and cannot go together. */
-export interface Contradiction {
-  /** The keys that it is about; the first one that somebody wrote is the one to point at. */
-  readonly paths: readonly DocumentPath[];
-  readonly message: string;
-}
 
 /** sockaddr_un(7): 108 bytes with the NUL at the end. */
 const MAX_SOCKET_PATH_BYTES = 107;

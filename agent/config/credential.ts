@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
-import type { Contradiction } from './combinations.ts';
-import type { DocumentPath } from './problem.ts';
+import type { Contradiction, DocumentPath } from './problem.ts';
 
 const VARIABLE = 'CREDENTIALS_DIRECTORY';
 /** How a path of the file begins that is of the folder where a service manager has put secrets for the agent (systemd.exec(5)). */

@@ -1,12 +1,12 @@
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { type Contradiction, contradictions } from './combinations.ts';
+import { contradictions } from './combinations.ts';
 import { type Config, camelCase, toConfig, withAbsolutePaths } from './config.ts';
 import { ConfigPlaces } from './config-places.ts';
 import { absentCredentials, credentialsFolder } from './credential.ts';
 import { configKeys } from './keys.ts';
 import { applyOverrides, type ConfigFlags, readOverrides } from './overrides.ts';
-import { InvalidConfig } from './problem.ts';
+import { type Contradiction, InvalidConfig } from './problem.ts';
 import { configSchema } from './schema.ts';
 import { check } from './schema-problems.ts';
 import { readTextFile } from './text-file.ts';

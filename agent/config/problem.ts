@@ -20,6 +20,13 @@ export interface Problem extends Place {
   readonly message: string;
 }
 
+/** Values that are right by themselves and cannot go together. */
+export interface Contradiction {
+  /** The keys that it is about; the first one that somebody wrote is the one to point at. */
+  readonly paths: readonly DocumentPath[];
+  readonly message: string;
+}
+
 // Whoever has mended twenty runs it again; a log line has to end somewhere.
 const MOST_TOLD = 20;
 
