@@ -52,8 +52,9 @@ import { secretDiscovery } from '../../agent/serve/sds/secret-discovery.ts';
 import { workloadApi } from '../../agent/serve/workload-api.ts';
 import { workloadExtension } from '../../agent/serve/workload-extension.ts';
 import type { TrustBundle } from '../../agent/svid/trust-bundle.ts';
+import { plainEntry } from './entry.ts';
 import { GrpcCaller } from './grpc-caller.ts';
-import { entryOf as entryOfUser, HOUR, MINUTE, REVOCATION } from './lease-world.ts';
+import { HOUR, MINUTE, REVOCATION } from './lease-world.ts';
 import { ManualClock } from './manual-clock.ts';
 import { MemoryLedger } from './memory-ledger.ts';
 import { MemoryLog } from './memory-log.ts';
@@ -64,7 +65,7 @@ afterAll(() => exits.close());
 
 /** An entry for the user who runs the tests. */
 export function ownEntry(id: string, terms: Partial<Entry> = {}): Entry {
-  return entryOfUser(id, { selectors: [parseSelector(`unix:uid:${process.getuid?.() ?? 0}`)], ...terms });
+  return plainEntry(id, { selectors: [parseSelector(`unix:uid:${process.getuid?.() ?? 0}`)], ...terms });
 }
 
 /** How SDS is configured where nobody says anything. */

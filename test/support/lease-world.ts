@@ -12,7 +12,7 @@ import { Latest } from '../../agent/kernel/latest.ts';
 import type { Log } from '../../agent/kernel/log.ts';
 import { parseSelector } from '../../agent/kernel/selector.ts';
 import type { TrustDomain } from '../../agent/kernel/spiffe-id.ts';
-import { parseSpiffeId, parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
+import { parseTrustDomain } from '../../agent/kernel/spiffe-id.ts';
 import { Issuer } from '../../agent/lease/issuer.ts';
 import { Leases } from '../../agent/lease/leases.ts';
 import type { X509Update } from '../../agent/lease/updates.ts';
@@ -21,7 +21,6 @@ import type { ProcessInstance } from '../../agent/peer/instance.ts';
 import { BuiltInPolicy } from '../../agent/policy/built-in.ts';
 import type { Attesting } from '../../agent/registry/entitlement.ts';
 import { Entitlement } from '../../agent/registry/entitlement.ts';
-import type { Entry } from '../../agent/registry/entry.ts';
 import { EntryIndex } from '../../agent/registry/entry-index.ts';
 import type { EntrySet } from '../../agent/registry/entry-set.ts';
 import type { WrittenEntry } from '../../agent/registry/written-entry.ts';
@@ -44,26 +43,6 @@ export const REVOCATION = {
 };
 
 export const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-
-/** An entry for uid 1000, with what a test cares about. */
-export function entryOf(id: string, terms: Partial<Entry> = {}): Entry {
-  return {
-    id,
-    spiffeId: parseSpiffeId(`spiffe://example.org/${id}`),
-    selectors: [parseSelector('unix:uid:1000')],
-    owner: undefined,
-    x509SvidTtl: undefined,
-    jwtSvidTtl: undefined,
-    witSvidTtl: undefined,
-    dnsNames: [],
-    hint: '',
-    federatesWith: [],
-    audiences: undefined,
-    expiresAt: undefined,
-    source: `${id}.yaml:1`,
-    ...terms,
-  };
-}
 
 /**
  * The stages behind attestation with real parts and a clock that the test moves: a local authority in a folder of its own, the

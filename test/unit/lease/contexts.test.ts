@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Context } from '../../../agent/attest/context.ts';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
+import { plainEntry } from '../../support/entry.ts';
 import type { TestInstance } from '../../support/instance.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, identitiesOf, leaseWorld } from '../../support/lease-world.ts';
+import { follow, identitiesOf, leaseWorld } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const POD: Context = {
@@ -26,7 +27,7 @@ const ends = () => world.ledger.of('lease.ended').map(({ instance, reason }) => 
 
 describe('the end of what a process lives in', () => {
   it('ends the identities of all processes in it at once, and of none beside it', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     world.found.context = POD;
     const inside = [livingInstance(), livingInstance()];
     const streams = inside.map(streamOf);
@@ -52,7 +53,7 @@ describe('the end of what a process lives in', () => {
   });
 
   it('leaves nothing to a process in it that asks again, while it is still found there', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     world.found.context = POD;
     const instance = livingInstance();
     await world.leases.of(instance).jwt(A, undefined);
@@ -64,7 +65,7 @@ describe('the end of what a process lives in', () => {
   });
 
   it('is seen when the process is found in another of the kind', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     world.found.context = POD;
     const instance = livingInstance();
     const stream = streamOf(instance);
@@ -80,7 +81,7 @@ describe('the end of what a process lives in', () => {
   });
 
   it('is not that an attestor knows nothing of it for once', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     world.found.context = POD;
     const instance = livingInstance();
     const stream = streamOf(instance);
@@ -95,7 +96,7 @@ describe('the end of what a process lives in', () => {
   });
 
   it('is in the record of the process, and reaches a lease that was taken over', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     world.found.context = POD;
     const instance = livingInstance();
     await streamOf(instance).at(1);
@@ -103,7 +104,7 @@ describe('the end of what a process lives in', () => {
     const [left] = world.ledger.state.leases.values();
     world.leases.close();
     const next = world.again();
-    next.adopt(instance, entryOf('web'), {
+    next.adopt(instance, plainEntry('web'), {
       id: left?.id ?? '',
       decision: left?.decision ?? '',
       openedAt: left?.openedAt ?? 0,

@@ -3,8 +3,9 @@ import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
 import { readCrls } from '../../support/crl-reader.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 type World = ReturnType<typeof leaseWorld>;
 
@@ -25,7 +26,7 @@ const told = () => world.clock.elapse(100);
 
 describe('what is issued', () => {
   it('is in the record before it is delivered, with everything but the key, and no more', async () => {
-    world = leaseWorld([entryOf('web', { owner: 'team@example.org', x509SvidTtl: 30 * MINUTE })]);
+    world = leaseWorld([plainEntry('web', { owner: 'team@example.org', x509SvidTtl: 30 * MINUTE })]);
     const instance = livingInstance();
     const stream = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     const { svids } = await stream.at(1);
@@ -55,7 +56,7 @@ describe('what is issued', () => {
   });
 
   it('never leaves the agent while there is no room to record it, and does once there is', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     world.ledger.full = true;
     const instance = livingInstance();
     const refused = follow((signal) => identitiesOf(world.leases.of(instance), signal));
@@ -69,7 +70,7 @@ describe('what is issued', () => {
   });
 
   it('is bounded in tokens for each process', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const workload = world.leases.of(livingInstance());
     for (let index = 0; index < 100; index += 1) await workload.jwt(parseAudiences([`a${index}`]), undefined);
     await expect(workload.jwt(A, undefined)).rejects.toMatchObject({ code: 'POLICY_REFUSED' });
@@ -79,7 +80,7 @@ describe('what is issued', () => {
   });
 
   it('for a process that dies before it is delivered is revoked, and delivered to nobody', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const append = world.ledger.append.bind(world.ledger);
     world.ledger.append = async (event) => {
@@ -97,7 +98,7 @@ describe('what is issued', () => {
   });
 
   it('for a process that died before it was recorded was never issued', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const issueX509 = world.authority.issueX509.bind(world.authority);
     Object.assign(world.authority, {
@@ -117,7 +118,7 @@ describe('what is issued', () => {
 });
 
 it('what no entry entitles a process to is refused, and recorded as often as it is worth', async () => {
-  world = leaseWorld([entryOf('web')]);
+  world = leaseWorld([plainEntry('web')]);
   const stranger = livingInstance(4711);
   for (let call = 0; call < 3; call += 1) {
     const stream = follow((signal) => identitiesOf(world.leases.of(stranger), signal));
@@ -142,7 +143,7 @@ describe('the end of a lease', () => {
     ['executed', 'cessationOfOperation'],
     ['changed-cgroup', 'cessationOfOperation'],
   ] as const)('because its process %s revokes all that has not expired', async (reason, code) => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const workload = world.leases.of(instance);
     const stream = follow((signal) => identitiesOf(workload, signal));
@@ -165,13 +166,13 @@ describe('the end of a lease', () => {
   });
 
   it('by its entry is told apart: it went, it means something else, the process is something else', async () => {
-    const entries = ['a', 'b', 'c'].map((id) => entryOf(id));
+    const entries = ['a', 'b', 'c'].map((id) => plainEntry(id));
     world = leaseWorld(entries);
     const stream = follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal));
     await stream.at(1);
     world.replaceEntries([
-      entryOf('b', { spiffeId: parseSpiffeId('spiffe://example.org/other') }),
-      entryOf('c', { selectors: [parseSelector('unix:uid:4711')] }),
+      plainEntry('b', { spiffeId: parseSpiffeId('spiffe://example.org/other') }),
+      plainEntry('c', { selectors: [parseSelector('unix:uid:4711')] }),
     ]);
     await told();
     const reasons = world.ledger.of('lease.ended').map(({ entry, reason }) => [entry, reason]);
@@ -186,7 +187,7 @@ describe('the end of a lease', () => {
   });
 
   it('by the policy, which refuses the renewal, has its own reason, and the stream ends', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const stream = follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal));
     const { svids } = await stream.at(1);
     const decide = world.policy.decide.bind(world.policy);
@@ -204,7 +205,7 @@ describe('the end of a lease', () => {
   });
 
   it('by a stop of the agent is none: the next one takes it over', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const stream = follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal));
     const { svids } = await stream.at(1);
     world.leases.close();
@@ -215,10 +216,10 @@ describe('the end of a lease', () => {
   });
 
   it('a certificate with a name that its entry has no more is superseded, once its successor had time to be taken', async () => {
-    world = leaseWorld([entryOf('web', { dnsNames: ['old.internal'] })]);
+    world = leaseWorld([plainEntry('web', { dnsNames: ['old.internal'] })]);
     const stream = follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal));
     const before = (await stream.at(1)).svids[0]?.svid.serial;
-    world.replaceEntries([entryOf('web')]);
+    world.replaceEntries([plainEntry('web')]);
     const after = (await stream.at(2)).svids[0]?.svid.serial;
     await world.clock.elapse(1000);
     expect(listed()).toEqual([]);

@@ -3,8 +3,9 @@ import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import { MayflyError } from '../../../agent/kernel/errors.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const worlds: ReturnType<typeof leaseWorld>[] = [];
@@ -24,7 +25,7 @@ afterEach(async () => {
 
 describe('a certificate', () => {
   it('is one for all streams of a process, and another for another process of the same entry', async () => {
-    const { leases, minted } = world(entryOf('web'));
+    const { leases, minted } = world(plainEntry('web'));
     const one = livingInstance();
     const first = await follow((signal) => identitiesOf(leases.of(one), signal)).at(1);
     const second = await follow((signal) => identitiesOf(leases.of(one), signal)).at(1);
@@ -38,14 +39,14 @@ describe('a certificate', () => {
   });
 
   it('is made once for streams that open at the same moment', async () => {
-    const { leases, minted } = world(entryOf('web'));
+    const { leases, minted } = world(plainEntry('web'));
     const one = livingInstance();
     await Promise.all(Array.from({ length: 50 }, () => follow((signal) => identitiesOf(leases.of(one), signal)).at(1)));
     expect(minted).toHaveLength(1);
   });
 
   it('takes one place among the attestations under way, however many streams the process opens', async () => {
-    const { leases, admitted } = world(entryOf('web'));
+    const { leases, admitted } = world(plainEntry('web'));
     const one = livingInstance();
     const streams = Array.from({ length: 500 }, () => follow((signal) => identitiesOf(leases.of(one), signal)));
     expect(admitted).toEqual({ now: 1, total: 1 });
@@ -54,7 +55,7 @@ describe('a certificate', () => {
   });
 
   it('is not made, and the process not looked at, where there is no place among the attestations', async () => {
-    const { leases, attestations, clock, fault, minted } = world(entryOf('web'));
+    const { leases, attestations, clock, fault, minted } = world(plainEntry('web'));
     // The table has heard of its first entries by then, and looks at nobody because of them.
     await clock.elapse(1);
     fault.admission = true;
@@ -66,7 +67,7 @@ describe('a certificate', () => {
   });
 
   it('is not made for a process that no entry matches', async () => {
-    const { leases, minted } = world(entryOf('web'));
+    const { leases, minted } = world(plainEntry('web'));
     const stream = follow((signal) => leases.of(livingInstance(7)).x509(signal));
     expect(await stream.ended).toMatchObject({ code: 'NO_IDENTITY' });
     expect(minted).toHaveLength(0);
@@ -74,7 +75,7 @@ describe('a certificate', () => {
   });
 
   it('is renewed when half of its life is left, attested and decided anew, and its old key is gone', async () => {
-    const { leases, clock, attestations } = world(entryOf('web'));
+    const { leases, clock, attestations } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     const before = (await stream.at(1)).svids[0];
     await clock.elapse(29 * MINUTE);
@@ -89,7 +90,7 @@ describe('a certificate', () => {
   });
 
   it('is not renewed while nobody follows, and its lease ends when it expires', async () => {
-    const { leases, clock, minted } = world(entryOf('web'));
+    const { leases, clock, minted } = world(plainEntry('web'));
     const instance = livingInstance();
     const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     await stream.at(1);
@@ -106,7 +107,7 @@ describe('a certificate', () => {
   });
 
   it('is the same for a process that comes back, and a new one when the old was due', async () => {
-    const { leases, clock } = world(entryOf('web'));
+    const { leases, clock } = world(plainEntry('web'));
     const instance = livingInstance();
     const fetch = async () => {
       const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
@@ -123,7 +124,7 @@ describe('a certificate', () => {
   });
 
   it('is renewed at once when the clock is found to have jumped, forward or back', async () => {
-    const { leases, clock } = world(entryOf('web'));
+    const { leases, clock } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     clock.step(50 * MINUTE);
@@ -138,7 +139,7 @@ describe('a certificate', () => {
   });
 
   it('serves on while it cannot be renewed, is retried, and ends its stream only when it expires', async () => {
-    const { leases, clock, fault, minted } = world(entryOf('web'));
+    const { leases, clock, fault, minted } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     fault.authority = true;
@@ -155,7 +156,7 @@ describe('a certificate', () => {
   });
 
   it('serves on while attestation cannot tell', async () => {
-    const { leases, clock, fault } = world(entryOf('web'));
+    const { leases, clock, fault } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     fault.attestation = new MayflyError('ATTESTATION_FAILED', 'workload attestation failed');
@@ -167,7 +168,7 @@ describe('a certificate', () => {
   });
 
   it('that cannot be signed fails the first call, which may come again', async () => {
-    const { leases, fault, clock } = world(entryOf('web'));
+    const { leases, fault, clock } = world(plainEntry('web'));
     const instance = livingInstance();
     fault.authority = true;
     expect(await follow((signal) => identitiesOf(leases.of(instance), signal)).ended).toMatchObject({
@@ -183,62 +184,62 @@ describe('a certificate', () => {
 
 describe('entries that change', () => {
   it('add and withdraw certificates on a stream that goes on', async () => {
-    const { leases, replaceEntries } = world(entryOf('b'));
+    const { leases, replaceEntries } = world(plainEntry('b'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     const before = await stream.at(1);
-    replaceEntries([entryOf('a'), entryOf('b')]);
+    replaceEntries([plainEntry('a'), plainEntry('b')]);
     const both = await stream.at(2);
     expect(both.svids.map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/a', 'spiffe://example.org/b']);
     expect(both.svids[1]).toEqual(before.svids[0]);
-    replaceEntries([entryOf('a')]);
+    replaceEntries([plainEntry('a')]);
     expect((await stream.at(3)).svids).toHaveLength(1);
     expect(before.svids[0]?.svid.privateKey.destroyed).toBe(true);
     expect(leases.ended.get('entry-removed')).toBe(1);
   });
 
   it('end the stream when none is left, and a later call begins anew', async () => {
-    const { leases, replaceEntries } = world(entryOf('web'));
+    const { leases, replaceEntries } = world(plainEntry('web'));
     const instance = livingInstance();
     const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     const bundles = follow((signal) => leases.of(instance).bundles(signal));
     const before = await stream.at(1);
     await bundles.at(1);
-    replaceEntries([entryOf('web', { selectors: [parseSelector('unix:uid:1')] })]);
+    replaceEntries([plainEntry('web', { selectors: [parseSelector('unix:uid:1')] })]);
     expect(await stream.ended).toMatchObject({ code: 'NO_IDENTITY' });
     expect(await bundles.ended).toMatchObject({ code: 'NO_IDENTITY' });
-    replaceEntries([entryOf('web')]);
+    replaceEntries([plainEntry('web')]);
     const after = await follow((signal) => identitiesOf(leases.of(instance), signal)).at(1);
     expect(after.svids[0]?.svid.serial).not.toBe(before.svids[0]?.svid.serial);
   });
 
   it('reissue what is in the certificate, and only tell again what is not', async () => {
-    const { leases, replaceEntries, minted, clock } = world(entryOf('web'));
+    const { leases, replaceEntries, minted, clock } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
-    replaceEntries([entryOf('web', { owner: 'somebody@example.org', source: 'other.yaml:9' })]);
+    replaceEntries([plainEntry('web', { owner: 'somebody@example.org', source: 'other.yaml:9' })]);
     await clock.elapse(1000);
     expect(stream.received).toHaveLength(1);
-    replaceEntries([entryOf('web', { hint: 'internal' })]);
+    replaceEntries([plainEntry('web', { hint: 'internal' })]);
     expect((await stream.at(2)).svids[0]?.hint).toBe('internal');
     expect(minted).toHaveLength(1);
-    replaceEntries([entryOf('web', { hint: 'internal', dnsNames: ['web.internal'] })]);
+    replaceEntries([plainEntry('web', { hint: 'internal', dnsNames: ['web.internal'] })]);
     await stream.at(3);
     expect(minted).toHaveLength(2);
   });
 
   it('make another lease of an entry that names another identity', async () => {
-    const { leases, replaceEntries } = world(entryOf('web'));
+    const { leases, replaceEntries } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     const [before] = leases;
-    replaceEntries([entryOf('web', { spiffeId: parseSpiffeId('spiffe://example.org/shop') })]);
+    replaceEntries([plainEntry('web', { spiffeId: parseSpiffeId('spiffe://example.org/shop') })]);
     expect((await stream.at(2)).svids[0]?.svid.spiffeId).toBe('spiffe://example.org/shop');
     expect([...leases][0]?.id).not.toBe(before?.id);
   });
 
   it('end by themselves at expires_at, and no certificate outlives it', async () => {
     const start = Date.UTC(2026, 0, 1);
-    const { leases, clock } = world(entryOf('web', { expiresAt: start + 10 * MINUTE }));
+    const { leases, clock } = world(plainEntry('web', { expiresAt: start + 10 * MINUTE }));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     expect((await stream.at(1)).svids[0]?.svid.expiresAt).toBe(start + 10 * MINUTE);
     await clock.elapse(10 * MINUTE + 1000);
@@ -249,7 +250,7 @@ describe('entries that change', () => {
 
 describe('a process that ends', () => {
   it('takes streams, leases and keys with it', async () => {
-    const { leases } = world(entryOf('web'));
+    const { leases } = world(plainEntry('web'));
     const instance = livingInstance();
     const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     const key = (await stream.at(1)).svids[0]?.svid.privateKey;
@@ -264,7 +265,7 @@ describe('a process that ends', () => {
   });
 
   it('gets nothing that was under way when it ended', async () => {
-    const { leases } = world(entryOf('web'));
+    const { leases } = world(plainEntry('web'));
     const instance = livingInstance();
     const stream = follow((signal) => identitiesOf(leases.of(instance), signal));
     const token = leases.of(instance).jwt(A, undefined);
@@ -277,7 +278,7 @@ describe('a process that ends', () => {
 
 describe('tokens', () => {
   it('are handed out again without a new decision, and never to another process', async () => {
-    const { leases, issuer } = world(entryOf('web'));
+    const { leases, issuer } = world(plainEntry('web'));
     const one = livingInstance();
     const [first] = await leases.of(one).jwt(A, undefined);
     expect(leases.of(one).cachedJwt(A, undefined)?.[0]?.svid).toBe(first?.svid);
@@ -287,7 +288,7 @@ describe('tokens', () => {
   });
 
   it('come for each identity, or for the one that is asked for', async () => {
-    const { leases } = world(entryOf('a', { hint: 'x' }), entryOf('b'));
+    const { leases } = world(plainEntry('a', { hint: 'x' }), plainEntry('b'));
     const workload = leases.of(livingInstance());
     expect((await workload.jwt(A, undefined)).map(({ svid, hint }) => [svid.spiffeId, hint])).toEqual([
       ['spiffe://example.org/a', 'x'],
@@ -301,7 +302,7 @@ describe('tokens', () => {
   });
 
   it('leave out an identity whose entry refuses the audience, and fail where all do', async () => {
-    const { leases, issuer } = world(entryOf('a', { audiences: parseAudiences(['db']) }), entryOf('b'));
+    const { leases, issuer } = world(plainEntry('a', { audiences: parseAudiences(['db']) }), plainEntry('b'));
     const workload = leases.of(livingInstance());
     expect((await workload.jwt(A, undefined)).map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/b']);
     await expect(workload.jwt(A, parseSpiffeId('spiffe://example.org/a'))).rejects.toMatchObject({
@@ -311,7 +312,7 @@ describe('tokens', () => {
   });
 
   it('keep their lease until the last has expired', async () => {
-    const { leases, clock } = world(entryOf('web'));
+    const { leases, clock } = world(plainEntry('web'));
     await leases.of(livingInstance()).jwt(A, undefined);
     await clock.elapse(4 * MINUTE);
     expect([...leases]).toHaveLength(1);
@@ -324,7 +325,7 @@ describe('tokens', () => {
 describe('bundles', () => {
   it('are told without a certificate being made, with those that an entry federates with', async () => {
     const other = parseTrustDomain('other.org');
-    const { leases, federated, minted, authority } = world(entryOf('web', { federatesWith: [other] }));
+    const { leases, federated, minted, authority } = world(plainEntry('web', { federatesWith: [other] }));
     const stream = follow((signal) => leases.of(livingInstance()).bundles(signal));
     expect((await stream.at(1)).federated).toEqual([]);
     const own = authority.bundle.value;
@@ -338,7 +339,7 @@ describe('bundles', () => {
   });
 
   it('of the own trust domain are for every attested process to verify with', async () => {
-    const { leases } = world(entryOf('web'));
+    const { leases } = world(plainEntry('web'));
     expect((await leases.of(livingInstance(7)).verifiers()).own.trustDomain).toBe('example.org');
     expect(leases.workloads).toBe(0);
   });
@@ -346,7 +347,7 @@ describe('bundles', () => {
 
 describe('stopping', () => {
   it('ends streams with its own reason, and takes no more callers', async () => {
-    const { leases } = world(entryOf('web'));
+    const { leases } = world(plainEntry('web'));
     const stream = follow((signal) => identitiesOf(leases.of(livingInstance()), signal));
     await stream.at(1);
     leases.close();

@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import type { RevocationOrder, RevocationTarget } from '../../../agent/lease/operator.ts';
 import { Operator } from '../../../agent/lease/operator.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, identitiesOf, leaseWorld } from '../../support/lease-world.ts';
+import { follow, identitiesOf, leaseWorld } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const ORDER: RevocationOrder = { reason: 'stolen', code: 'keyCompromise', allowReissue: false };
@@ -13,7 +14,7 @@ afterEach(() => world.close());
 
 /** Two processes that hold two identities each, and the operator. */
 async function occupied() {
-  world = leaseWorld([entryOf('shop'), entryOf('web')]);
+  world = leaseWorld([plainEntry('shop'), plainEntry('web')]);
   const instances = [livingInstance(), livingInstance()] as const;
   const streams = instances.map((instance) => follow((signal) => identitiesOf(world.leases.of(instance), signal)));
   const serials = await Promise.all(
@@ -56,7 +57,7 @@ describe('an operator revokes', () => {
     ['pod', 'shop/pay'],
     ['unit', 'pay.service'],
   ])('what lives in one %s, and nothing beside it', async (_, place) => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const [inside, beside] = [livingInstance(), livingInstance()];
     world.found.context = {
       container: { engine: 'containerd', id: 'c'.repeat(64) },

@@ -4,8 +4,9 @@ import { parseSpiffeId, parseTrustDomain } from '../../../agent/kernel/spiffe-id
 import { Operator } from '../../../agent/lease/operator.ts';
 import { entryNamed, type WrittenEntry } from '../../../agent/registry/written-entry.ts';
 import { readCrls } from '../../support/crl-reader.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, identitiesOf, leaseWorld } from '../../support/lease-world.ts';
+import { follow, identitiesOf, leaseWorld } from '../../support/lease-world.ts';
 import { templateOf } from '../registry/entries.ts';
 
 type World = ReturnType<typeof leaseWorld>;
@@ -116,7 +117,7 @@ describe('a process that a template is meant for', () => {
   });
 
   it('gets what others entitle it to all the same', async () => {
-    open(['k8s:ns:a/b'], templateOf(...LINES), entryOf('web'));
+    open(['k8s:ns:a/b'], templateOf(...LINES), plainEntry('web'));
     const { svids } = await streamOf().at(1);
     expect(svids.map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/web']);
     expect(world.ledger.of('caller.refused')).toEqual([]);

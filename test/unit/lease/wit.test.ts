@@ -10,8 +10,9 @@ import { Validation } from '../../../agent/lease/validation.ts';
 import type { ProcessInstance } from '../../../agent/peer/instance.ts';
 import type { Entry } from '../../../agent/registry/entry.ts';
 import { publicJwkOf } from '../../../agent/svid/jwk.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { follow, HOUR, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const WEB = parseSpiffeId('spiffe://example.org/web');
@@ -23,7 +24,7 @@ afterEach(async () => {
 });
 
 function open(...entries: readonly Entry[]): void {
-  world = leaseWorld(entries.length === 0 ? [entryOf('web')] : entries);
+  world = leaseWorld(entries.length === 0 ? [plainEntry('web')] : entries);
 }
 
 function witOf(instance: ProcessInstance, spiffeId?: Entry['spiffeId']) {
@@ -75,7 +76,7 @@ describe('a WIT-SVID', () => {
   });
 
   it('is in the record before it is delivered, with everything but the key and the token', async () => {
-    open(entryOf('web', { owner: 'team@example.org', witSvidTtl: 30 * MINUTE }));
+    open(plainEntry('web', { owner: 'team@example.org', witSvidTtl: 30 * MINUTE }));
     const instance = livingInstance();
     const svid = await nth(witOf(instance), 1);
     expect(world.ledger.of('svid.issued')).toEqual([
@@ -164,10 +165,10 @@ describe('a WIT-SVID', () => {
     open();
     const stream = witOf(livingInstance());
     const before = await nth(stream, 1);
-    world.replaceEntries([entryOf('web', { dnsNames: ['other.internal'], x509SvidTtl: MINUTE })]);
+    world.replaceEntries([plainEntry('web', { dnsNames: ['other.internal'], x509SvidTtl: MINUTE })]);
     await world.clock.elapse(1000);
     expect(stream.received).toHaveLength(1);
-    world.replaceEntries([entryOf('web', { witSvidTtl: 10 * MINUTE })]);
+    world.replaceEntries([plainEntry('web', { witSvidTtl: 10 * MINUTE })]);
     const after = await nth(stream, 2);
     expect(after.expiresAt - after.issuedAt).toBe(10 * MINUTE);
     expect(world.revocation.tokenRevoked(before.jti)).toBeUndefined();
@@ -191,7 +192,7 @@ describe('a WIT-SVID', () => {
 
 describe('a stream that asks for one identity', () => {
   it('is told of that alone, and no other is made for it', async () => {
-    open(entryOf('a'), entryOf('web', { hint: 'h' }));
+    open(plainEntry('a'), plainEntry('web', { hint: 'h' }));
     const instance = livingInstance();
     const { svids } = await witOf(instance, WEB).at(1);
     expect(svids.map(({ svid, hint }) => [svid.spiffeId, hint])).toEqual([[WEB, 'h']]);
@@ -202,17 +203,17 @@ describe('a stream that asks for one identity', () => {
   });
 
   it('of another is refused, and nothing is made', async () => {
-    open(entryOf('a'));
+    open(plainEntry('a'));
     expect(await witOf(livingInstance(), WEB).ended).toMatchObject({ code: 'NO_IDENTITY' });
     expect(world.issuer.counts.wit).toBe(0);
   });
 
   it('ends when that is withdrawn, while the others go on', async () => {
-    open(entryOf('a'), entryOf('web'));
+    open(plainEntry('a'), plainEntry('web'));
     const instance = livingInstance();
     const [one, all] = [witOf(instance, WEB), witOf(instance)];
     const [before] = await Promise.all([nth(one, 1), all.at(1)]);
-    world.replaceEntries([entryOf('a')]);
+    world.replaceEntries([plainEntry('a')]);
     expect(await one.ended).toMatchObject({ code: 'NO_IDENTITY' });
     const left = await all.at(all.received.length === 1 ? 2 : all.received.length);
     expect(left.svids.map(({ svid }) => svid.spiffeId)).toEqual(['spiffe://example.org/a']);
@@ -221,7 +222,7 @@ describe('a stream that asks for one identity', () => {
   });
 
   it('that cannot be signed fails, also where another of the process is there', async () => {
-    open(entryOf('a'), entryOf('web'));
+    open(plainEntry('a'), plainEntry('web'));
     const instance = livingInstance();
     await witOf(instance, parseSpiffeId('spiffe://example.org/a')).at(1);
     world.fault.authority = true;
@@ -314,7 +315,7 @@ describe('a lease that is taken over from an agent before', () => {
     expect([...(left?.wits.keys() ?? [])]).toEqual([before.jti]);
 
     const next = world.again();
-    next.adopt(instance, entryOf('web'), {
+    next.adopt(instance, plainEntry('web'), {
       id: left?.id ?? '',
       decision: left?.decision ?? '',
       openedAt: left?.openedAt ?? 0,
@@ -373,7 +374,7 @@ it('what an entry that asks for another user leaves is withdrawn with its WIT-SV
   open();
   const stream = witOf(livingInstance());
   const { jti } = await nth(stream, 1);
-  world.replaceEntries([entryOf('web', { selectors: [parseSelector('unix:uid:4711')] })]);
+  world.replaceEntries([plainEntry('web', { selectors: [parseSelector('unix:uid:4711')] })]);
   expect(await stream.ended).toMatchObject({ code: 'NO_IDENTITY' });
   expect(world.revocation.tokenRevoked(jti)).toBe('privilegeWithdrawn');
 });

@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { NO_CONTEXT } from '../../../agent/attest/context.ts';
 import { parseAudiences } from '../../../agent/kernel/audience.ts';
-import { parseSelector } from '../../../agent/kernel/selector.ts';
-import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
 import type { PolicyRules } from '../../../agent/policy/built-in.ts';
 import { BuiltInPolicy } from '../../../agent/policy/built-in.ts';
 import { assertGranted } from '../../../agent/policy/grant.ts';
 import type { Entry } from '../../../agent/registry/entry.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
@@ -21,21 +20,7 @@ const RULES: PolicyRules = {
   maxAudiences: 2,
   maxTokens: 3,
 };
-const ENTRY: Entry = {
-  id: 'web',
-  spiffeId: parseSpiffeId('spiffe://example.org/web'),
-  selectors: [parseSelector('unix:uid:1')],
-  owner: undefined,
-  x509SvidTtl: undefined,
-  jwtSvidTtl: undefined,
-  witSvidTtl: undefined,
-  dnsNames: [],
-  hint: '',
-  federatesWith: [],
-  audiences: undefined,
-  expiresAt: undefined,
-  source: 'web.yaml:1',
-};
+const ENTRY = plainEntry('web');
 
 function request(entry: Partial<Entry>, signerExpiresAt = NOW + 365 * 24 * 60 * MINUTE) {
   return {

@@ -3,10 +3,11 @@ import type { SelectorName, Vocabulary } from '../../../agent/attest/vocabulary.
 import { InvalidConfig } from '../../../agent/config/problem.ts';
 import { parseDocument } from '../../../agent/config/yaml-document.ts';
 import { parseSelector, type Selector } from '../../../agent/kernel/selector.ts';
-import { parseSpiffeId, parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
+import { parseTrustDomain } from '../../../agent/kernel/spiffe-id.ts';
 import type { Entry } from '../../../agent/registry/entry.ts';
 import { entriesOf, entryFileSchema } from '../../../agent/registry/entry-file.ts';
 import { type EntryTemplate, isTemplate } from '../../../agent/registry/written-entry.ts';
+import { plainEntry } from '../../support/entry.ts';
 
 /** Words like those of real attestors: some may be said of one process more than once, some with a key, some cannot be in an identity. */
 export const VOCABULARY: Pick<Vocabulary, 'names' | 'types'> = {
@@ -42,22 +43,7 @@ export function selectorsOf(...texts: readonly string[]): Set<Selector> {
 export function entryOf(id: string, selectors: readonly string[], more: Partial<Entry> = {}): Entry {
   const [first, ...rest] = selectors.map(parseSelector);
   if (first === undefined) throw new Error('an entry has a selector at least');
-  return {
-    id,
-    spiffeId: parseSpiffeId(`spiffe://example.org/${id}`),
-    selectors: [first, ...rest],
-    owner: undefined,
-    x509SvidTtl: undefined,
-    jwtSvidTtl: undefined,
-    witSvidTtl: undefined,
-    dnsNames: [],
-    hint: '',
-    federatesWith: [],
-    audiences: undefined,
-    expiresAt: undefined,
-    source: `${id}.yaml:1`,
-    ...more,
-  };
+  return plainEntry(id, { selectors: [first, ...rest], ...more });
 }
 
 /** The one entry of a file with these lines, which is a template. */

@@ -9,9 +9,10 @@ import type { BundleUpdate, WitUpdate, X509Update } from '../../../agent/lease/u
 import type { Entry } from '../../../agent/registry/entry.ts';
 import { EntryIndex } from '../../../agent/registry/entry-index.ts';
 import type { TrustBundle } from '../../../agent/svid/trust-bundle.ts';
+import { plainEntry } from '../../support/entry.ts';
 import type { TestInstance } from '../../support/instance.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { follow, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const UIDS = [1000, 1001];
 const other = parseTrustDomain('other.org');
@@ -76,7 +77,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 const ENDS = ['NO_IDENTITY', 'POLICY_REFUSED', 'CALLER_UNKNOWN', 'ATTESTATION_FAILED', 'AUTHORITY_UNAVAILABLE'];
 
 function asEntry({ id, name, uid, hint, dns, federated, expires }: Template, now: number): Entry {
-  return entryOf(id, {
+  return plainEntry(id, {
     spiffeId: parseSpiffeId(`spiffe://example.org/${id}/${name}`),
     selectors: [parseSelector(`unix:uid:${uid}`)],
     x509SvidTtl: 5 * MINUTE,

@@ -3,8 +3,9 @@ import { parseAudiences } from '../../../agent/kernel/audience.ts';
 import { MayflyError } from '../../../agent/kernel/errors.ts';
 import { parseSelector } from '../../../agent/kernel/selector.ts';
 import { parseSpiffeId } from '../../../agent/kernel/spiffe-id.ts';
+import { plainEntry } from '../../support/entry.ts';
 import { livingInstance } from '../../support/instance.ts';
-import { entryOf, follow, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
+import { follow, identitiesOf, leaseWorld, MINUTE } from '../../support/lease-world.ts';
 
 const A = parseAudiences(['a']);
 const cannotTell = new MayflyError('ATTESTATION_FAILED', 'cannot tell');
@@ -32,13 +33,13 @@ function holdUpSigning(): { waiting(): boolean; goOn(): void } {
 
 describe('a workload of which attestation cannot tell for a while', () => {
   it('is asked about again with growing pauses, then rests', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const { clock, fault, attestations, replaceEntries } = world;
     const stream = follow((signal) => identitiesOf(world.leases.of(livingInstance()), signal));
     await stream.at(1);
     await clock.elapse(2000);
     fault.attestation = cannotTell;
-    replaceEntries([entryOf('web', { hint: 'h' })]);
+    replaceEntries([plainEntry('web', { hint: 'h' })]);
     const before = attestations.length;
     await clock.elapse(10_000);
     expect(attestations.length - before).toBeGreaterThan(2);
@@ -54,7 +55,7 @@ describe('a workload of which attestation cannot tell for a while', () => {
   });
 
   it('whose token expires meanwhile is not asked about without a pause', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const { clock, fault, attestations } = world;
     const instance = livingInstance();
     const bundles = follow((signal) => world.leases.of(instance).bundles(signal));
@@ -71,7 +72,7 @@ describe('a workload of which attestation cannot tell for a while', () => {
   });
 
   it('and whose entries go meanwhile loses its streams and leases afterwards', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const { clock, fault, replaceEntries } = world;
     const follower = livingInstance();
     const gone = livingInstance();
@@ -93,7 +94,7 @@ describe('a workload of which attestation cannot tell for a while', () => {
 
 describe('a process that is not connected', () => {
   it('is let go of when its entry goes', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const stream = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     const key = (await stream.at(1)).svids[0]?.svid.privateKey;
@@ -109,7 +110,7 @@ describe('a process that is not connected', () => {
 
 describe('a stream of bundles', () => {
   it('that was being opened when the process ended ends with it', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
     const certificates = follow((signal) => identitiesOf(world.leases.of(instance), signal));
@@ -125,7 +126,7 @@ describe('a stream of bundles', () => {
   });
 
   it('that was being opened when its entry went is told so', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
     const certificates = follow((signal) => identitiesOf(world.leases.of(instance), signal));
@@ -139,7 +140,7 @@ describe('a stream of bundles', () => {
   });
 
   it('that is opened while the agent stops delivers nothing more', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
     const certificates = follow((signal) => identitiesOf(world.leases.of(instance), signal));
@@ -158,14 +159,14 @@ describe('a stream of bundles', () => {
 
 describe('a token', () => {
   it('of an identity that its entry no longer names is not handed out, also while a renewal is under way', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const workload = world.leases.of(livingInstance());
     const [old] = await workload.jwt(A, undefined);
     const signing = holdUpSigning();
     const stream = follow((signal) => identitiesOf(workload, signal));
     await world.clock.elapse(0);
     expect(signing.waiting()).toBe(true);
-    world.replaceEntries([entryOf('web', { spiffeId: parseSpiffeId('spiffe://example.org/shop') })]);
+    world.replaceEntries([plainEntry('web', { spiffeId: parseSpiffeId('spiffe://example.org/shop') })]);
     expect(workload.cachedJwt(A, undefined)).toBeUndefined();
     const [fresh] = await workload.jwt(A, undefined);
     expect([old?.svid.spiffeId, fresh?.svid.spiffeId]).toEqual([
@@ -181,11 +182,11 @@ describe('a token', () => {
     ['gives a shorter life', { jwtSvidTtl: MINUTE }],
     ['ends earlier', { expiresAt: Date.UTC(2026, 0, 1) + MINUTE }],
   ])('from the cache is not handed out when its entry %s', async (_how, terms) => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const workload = world.leases.of(livingInstance());
     await workload.jwt(A, undefined);
     expect(workload.cachedJwt(A, undefined)).toHaveLength(1);
-    world.replaceEntries([entryOf('web', terms)]);
+    world.replaceEntries([plainEntry('web', terms)]);
     expect(workload.cachedJwt(A, undefined)).toBeUndefined();
     const later = await workload.jwt(A, undefined).catch((error: unknown) => error);
     if ('audiences' in terms) expect(later).toMatchObject({ code: 'POLICY_REFUSED' });
@@ -193,12 +194,12 @@ describe('a token', () => {
   });
 
   it('is handed out again when its entry was read again and says the same', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const workload = world.leases.of(livingInstance());
     const [first] = await workload.jwt(A, undefined);
     world.replaceEntries([
-      entryOf('web', { source: 'moved.yaml:1' }),
-      entryOf('more', { selectors: [parseSelector('unix:uid:1')] }),
+      plainEntry('web', { source: 'moved.yaml:1' }),
+      plainEntry('more', { selectors: [parseSelector('unix:uid:1')] }),
     ]);
     const [second] = await workload.jwt(A, undefined);
     expect(second?.svid).toBe(first?.svid);
@@ -208,12 +209,12 @@ describe('a token', () => {
 
 describe('a certificate', () => {
   it('that was being issued when the terms of its entry changed is issued again', async () => {
-    world = leaseWorld([entryOf('web')]);
+    world = leaseWorld([plainEntry('web')]);
     const instance = livingInstance();
     const signing = holdUpSigning();
     const stream = follow((signal) => identitiesOf(world.leases.of(instance), signal));
     await world.clock.elapse(0);
-    world.replaceEntries([entryOf('web', { x509SvidTtl: MINUTE })]);
+    world.replaceEntries([plainEntry('web', { x509SvidTtl: MINUTE })]);
     // A token brings the new entry to the lease before the certificate is there.
     await world.leases.of(instance).jwt(A, undefined);
     signing.goOn();
