@@ -28,7 +28,7 @@ function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<
           ['defaults', kind],
           ['policy', `max_${kind}`],
         ],
-        message: `defaults.${kind} (${formatDuration(defaults[kind])}) is above policy.max_${kind} (${formatDuration(policy[`max_${kind}`])}), so that nothing would ever last that long`,
+        message: `defaults.${kind} (${formatDuration(defaults[kind])}) is above policy.max_${kind} (${formatDuration(policy[`max_${kind}`])}), so that nothing would ever last that long; lower the one or raise the other`,
       };
     }
   }
@@ -44,7 +44,7 @@ function* lifetimes({ authority, defaults, policy }: ConfigDocument): Generator<
     if (signerTtl >= times * signedTtl) continue;
     yield {
       paths: [signer, signed],
-      message: `${signer.join('.')} (${formatDuration(signerTtl)}) is less than ${times === 2 ? 'twice' : 'three times'} ${signed.join('.')} (${formatDuration(signedTtl)}): nothing outlives its signer, and a signer is replaced before its end`,
+      message: `${signer.join('.')} (${formatDuration(signerTtl)}) is less than ${times === 2 ? 'twice' : 'three times'} ${signed.join('.')} (${formatDuration(signedTtl)}): nothing outlives its signer, and a signer is replaced before its end; raise the one or lower the other`,
     };
   }
 }

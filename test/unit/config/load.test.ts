@@ -226,12 +226,12 @@ describe('a wrong configuration', () => {
     [
       'an X.509-SVID default over its maximum',
       'defaults: { x509_svid_ttl: 2h }\npolicy: { max_x509_svid_ttl: 1h }',
-      '2:28: defaults.x509_svid_ttl (2h) is above policy.max_x509_svid_ttl (1h), so that nothing would ever last that long',
+      '2:28: defaults.x509_svid_ttl (2h) is above policy.max_x509_svid_ttl (1h), so that nothing would ever last that long; lower the one or raise the other',
     ],
     [
       'a JWT-SVID default over its maximum',
       'policy: { max_jwt_svid_ttl: 1m }',
-      '2:29: policy.max_jwt_svid_ttl: defaults.jwt_svid_ttl (5m) is above policy.max_jwt_svid_ttl (1m), so that nothing would ever last that long',
+      '2:29: policy.max_jwt_svid_ttl: defaults.jwt_svid_ttl (5m) is above policy.max_jwt_svid_ttl (1m), so that nothing would ever last that long; lower the one or raise the other',
     ],
     [
       'an SVID below the floor',
@@ -246,27 +246,27 @@ describe('a wrong configuration', () => {
     [
       'an issuing CA that SVIDs outlive',
       'authority: { ca_ttl: 119m }',
-      '2:22: authority.ca_ttl (1h59m) is less than twice defaults.x509_svid_ttl (1h): nothing outlives its signer, and a signer is replaced before its end',
+      '2:22: authority.ca_ttl (1h59m) is less than twice defaults.x509_svid_ttl (1h): nothing outlives its signer, and a signer is replaced before its end; raise the one or lower the other',
     ],
     [
       'a JWT key that tokens outlive',
       'authority: { jwt_key_ttl: 14m }',
-      '2:27: authority.jwt_key_ttl (14m) is less than three times defaults.jwt_svid_ttl (5m): nothing outlives its signer, and a signer is replaced before its end',
+      '2:27: authority.jwt_key_ttl (14m) is less than three times defaults.jwt_svid_ttl (5m): nothing outlives its signer, and a signer is replaced before its end; raise the one or lower the other',
     ],
     [
       'a WIT lifetime above its maximum',
       'defaults: { wit_svid_ttl: 2h }\npolicy: { max_wit_svid_ttl: 1h }',
-      '2:27: defaults.wit_svid_ttl (2h) is above policy.max_wit_svid_ttl (1h), so that nothing would ever last that long',
+      '2:27: defaults.wit_svid_ttl (2h) is above policy.max_wit_svid_ttl (1h), so that nothing would ever last that long; lower the one or raise the other',
     ],
     [
       'a WIT key too short for its tokens',
       'authority: { wit_key_ttl: 2h }',
-      '2:27: authority.wit_key_ttl (2h) is less than three times defaults.wit_svid_ttl (1h): nothing outlives its signer, and a signer is replaced before its end',
+      '2:27: authority.wit_key_ttl (2h) is less than three times defaults.wit_svid_ttl (1h): nothing outlives its signer, and a signer is replaced before its end; raise the one or lower the other',
     ],
     [
       'a root that its CAs outlive',
       'authority: { root_ttl: 47h }',
-      '2:24: authority.root_ttl (1d23h) is less than twice authority.ca_ttl (1d): nothing outlives its signer, and a signer is replaced before its end',
+      '2:24: authority.root_ttl (1d23h) is less than twice authority.ca_ttl (1d): nothing outlives its signer, and a signer is replaced before its end; raise the one or lower the other',
     ],
     [
       'two sockets in one place',
@@ -499,7 +499,7 @@ describe('overrides', () => {
 
   test('are what a contradiction points at when they made it', async () => {
     expect(await refusal('trust_domain: example.org\n', { MAYFLY_AUTHORITY_CA_TTL: '1h' })).toEqual([
-      'MAYFLY_AUTHORITY_CA_TTL: authority.ca_ttl (1h) is less than twice defaults.x509_svid_ttl (1h): nothing outlives its signer, and a signer is replaced before its end',
+      'MAYFLY_AUTHORITY_CA_TTL: authority.ca_ttl (1h) is less than twice defaults.x509_svid_ttl (1h): nothing outlives its signer, and a signer is replaced before its end; raise the one or lower the other',
     ]);
   });
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configKeys, configSections } from '../../../agent/config/keys.ts';
 import { METRICS } from '../../check/metrics-reference.ts';
-import { documents, proseOf, ROOT } from './documents.ts';
+import { documents, proseOf, ROOT, readDocument, tableRows } from './documents.ts';
 
 const sources = globSync('agent/**/*.ts', { cwd: ROOT, exclude: ['agent/gen/**'] }).map((path) =>
   readFileSync(join(ROOT, path), 'utf8'),
@@ -37,6 +37,26 @@ test('a name that there is not is noticed', () => {
   expect(
     unknownIn('`peer.max_connections`, `ledger.full`, `svid.issued`, `authority.rotated`, `sshd.service`'),
   ).toEqual([]);
+});
+
+test('docs/configuration.md names all lists, which only the file can hold', () => {
+  const [, named = ''] = /^Lists \(([^)]*)\)/m.exec(readDocument('docs/configuration.md').text) ?? [];
+  const lists = configKeys.filter(({ takes }) => takes === 'list').map(({ name }) => `\`${name}\``);
+  expect(named.split(', ')).toEqual(expect.arrayContaining(lists));
+  expect(named.split(', ')).toHaveLength(lists.length);
+});
+
+test('docs/operations.md has a row for each event of the log, and no other', () => {
+  const logged = sources.flatMap((text) =>
+    [...text.matchAll(/\blog(?:\[[^\]]*\]|\.(?:debug|info|warn|error))\(\s*'([a-z_]+\.[a-z_]+)'/g)].map(
+      ([, name]) => name,
+    ),
+  );
+  expect(new Set(logged).size).toBeGreaterThan(30);
+  const told = tableRows(readDocument('docs/operations.md')).flatMap(([cell = '', level = '']) =>
+    /^(?:debug|info|warn|error)\b/.test(level) ? [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name) : [],
+  );
+  expect(new Set(told)).toEqual(new Set([...logged, ...madeUp]));
 });
 
 describe.each(documents)('$path', (document) => {
