@@ -37,7 +37,8 @@ export class KeyStore {
   read(): string | undefined {
     FILES.secureDirectory(this.#directory);
     const text = FILES.read(this.path, (stat) => {
-      if (!stat.isFile()) throw damaged(this.path, 'is no file');
+      if (!stat.isFile())
+        throw damaged(this.path, 'is no file; move it away, and restore the file from a backup or start with new keys');
       FILES.mustBePrivate(this.path, stat);
       if (stat.size > MAX_FILE_BYTES) throw damaged(this.path, `is larger than ${MAX_FILE_BYTES} bytes`);
     });

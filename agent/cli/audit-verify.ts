@@ -72,7 +72,10 @@ function verifiedLines({ verification, expectation }: Verified): string[] {
     first === undefined || last === undefined
       ? []
       : [
-          ['first', `${first.seq}, ${first.time}${first.seq > 1 ? '; those before are no longer kept' : ''}`],
+          [
+            'first',
+            `${first.seq}, ${first.time}${first.seq > 1 && problems.length === 0 ? '; those before are no longer kept' : ''}`,
+          ],
           ['last', `${last.seq}, ${last.time}`],
         ];
   const faults = counted(problems.length, 'fault');

@@ -59,6 +59,36 @@ test('docs/operations.md has a row for each event of the log, and no other', () 
   expect(new Set(told)).toEqual(new Set([...logged, ...madeUp]));
 });
 
+describe('docs/ledger.md', () => {
+  const rows = tableRows(readDocument('docs/ledger.md'));
+  const inSource = (file: string) => readFileSync(join(ROOT, 'agent/ledger', file), 'utf8');
+  const namesIn = (text: string, quote: string) =>
+    [...text.matchAll(new RegExp(`${quote}([a-z.-]+)${quote}`, 'g'))].map(([, name = '']) => name);
+
+  test('tells of each type of record, and of no other', () => {
+    const types = [...`${inSource('event.ts')}${inSource('record.ts')}`.matchAll(/^ {2}readonly type: (.*);$/gm)];
+    const ofDecisions = types
+      .flatMap(([, type = '']) => namesIn(type, "'"))
+      .filter((type) => !/^svid\.(validated|rejected)$/.test(type));
+    const heads = rows.findIndex(([cell, says]) => cell === '`type`' && says === 'Tells');
+    const end = rows.findIndex(([, head]) => head === '`reason`');
+    expect(ofDecisions.length).toBeGreaterThan(15);
+    expect(
+      rows
+        .slice(heads + 1, end)
+        .flatMap(([cell = '']) => namesIn(cell, '`'))
+        .toSorted(),
+    ).toEqual(ofDecisions.toSorted());
+  });
+
+  test('tells of each reason for which a lease ends', () => {
+    const [, union = ''] = /^export type LeaseEndReason =\n(.*?);$/ms.exec(inSource('event.ts')) ?? [];
+    const heads = rows.findIndex(([, head]) => head === '`reason`');
+    const told = rows.slice(heads + 1, heads + 7).flatMap(([, cell = '']) => namesIn(cell, '`'));
+    expect(told.toSorted()).toEqual(namesIn(union, "'").toSorted());
+  });
+});
+
 describe.each(documents)('$path', (document) => {
   test('names keys, events and records as they are', () => {
     expect(unknownIn(proseOf(document))).toEqual([]);
