@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../kernel/clock.ts';
 import { SystemClock } from '../kernel/clock.ts';
-import { systemCodeOf } from '../kernel/errors.ts';
+import { isLackOfRoom, messageOf, systemCodeOf } from '../kernel/errors.ts';
 
 /** What a command sees of the process that it runs in. A test gives its own. */
 export interface Terminal {
@@ -32,15 +32,16 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** The process' own. May be made once: it takes the errors of its streams over. */
 export function processTerminal(): Terminal {
   const held = new Set<AbortController>();
+  let isOver = false;
   process.stdout.on('error', (error) => {
-    if (systemCodeOf(error) !== 'EPIPE') throw error;
-    // The reader has read enough, as `head` does: no failure of ours.
-    if (held.size === 0) process.exit(0);
+    // A reader that has read enough, as `head` does, is no failure of ours.
+    if (!isOver && systemCodeOf(error) !== 'EPIPE') failUnwritten(error);
+    isOver = true;
+    if (held.size === 0) process.exit();
     for (const controller of held) controller.abort();
   });
-  process.stderr.on('error', (error) => {
-    if (systemCodeOf(error) !== 'EPIPE') throw error;
-  });
+  // Nobody is left who could be told.
+  process.stderr.on('error', () => {});
   return {
     env: process.env,
     cwd: process.cwd(),
@@ -51,6 +52,17 @@ export function processTerminal(): Terminal {
     random: Math.random,
     interruption: () => interruption(held),
   };
+}
+
+/** What was printed has not arrived: whoever reads it must not take it for all that there is. */
+function failUnwritten(error: Error): void {
+  const message = `what this prints cannot be written, send it elsewhere or make room: ${messageOf(error)}`;
+  const code = isLackOfRoom(error) ? 'DISK_FULL' : 'PERMISSION_MISSING';
+  const asJson = process.argv.includes('--json');
+  process.stderr.write(asJson ? `${JSON.stringify({ error: { code, message } })}\n` : `mayfly: ${message}\n`);
+  process.on('exit', () => {
+    process.exitCode = 1;
+  });
 }
 
 function interruption(held: Set<AbortController>): Interruption {

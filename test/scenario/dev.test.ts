@@ -8,6 +8,9 @@ import { entry } from '../support/home.ts';
 import { eventually } from '../support/json-lines.ts';
 import { codeBlocks, readDocument } from '../unit/docs/documents.ts';
 
+// Whoever starts it for the first time has no compiled code, and the machine may be busy.
+const FIRST_START_MS = 45_000;
+
 /** A user who has no name on any machine. */
 const NAMELESS = 54_321;
 
@@ -52,7 +55,8 @@ class Quickstart {
 
   /** The line to export, split. */
   async exported(): Promise<{ SPIFFE_ENDPOINT_SOCKET: string }> {
-    const greeting = await eventually('the greeting', () => (this.#said.includes('Ctrl-C') ? this.#said : undefined));
+    const greeted = () => (this.#said.includes('Ctrl-C') ? this.#said : undefined);
+    const greeting = await eventually('the greeting', greeted, FIRST_START_MS);
     const address = /^ +export SPIFFE_ENDPOINT_SOCKET=(unix:\/\/\/\S+)$/m.exec(greeting)?.[1];
     if (address === undefined) throw new Error(`no line to export in ${greeting}`);
     return { SPIFFE_ENDPOINT_SOCKET: address };
@@ -86,7 +90,7 @@ function timeless(text: string): string {
   return text.replaceAll(/^\d\d:\d\d:\d\d/gm, 'now').trim();
 }
 
-describe('a newcomer who runs mayfly dev', () => {
+describe('a newcomer who runs mayfly dev', { timeout: 2 * FIRST_START_MS }, () => {
   test('is told what to export, and it works anywhere', async () => {
     const folder = newFolder();
     const quickstart = new Quickstart(folder);

@@ -1,7 +1,7 @@
 import type { ChildProcessByStdio } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -82,6 +82,23 @@ test('a watch ends in order when nobody reads it any more', async () => {
   agent.x509.set({ svids: [await newSvid()] });
   expect(await exit).toEqual([0, null]);
   expect(existsSync(join(directory, 'key.pem'))).toBe(false);
+});
+
+test('what cannot be printed is an error', async () => {
+  const message =
+    'what this prints cannot be written, send it elsewhere or make room: ENOSPC: no space left on device, write';
+  const full = openSync('/dev/full', 'w');
+  const run = (...argv: string[]) =>
+    spawnSync(process.execPath, [MAIN, ...argv, '--socket', agent.socket], {
+      cwd: agent.directory,
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
+  expect(run('version')).toMatchObject({ status: 1, stderr: `mayfly: ${message}\n` });
+  const { status, stderr } = run('version', '--json');
+  expect(status).toBe(1);
+  expect(jsonOf(stderr)).toEqual({ error: { code: 'DISK_FULL', message } });
+  closeSync(full);
 });
 
 test('a watch lives on while there is no agent', async () => {
