@@ -1,7 +1,10 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import { configKeys, configSections } from '../../../agent/config/keys.ts';
+import { unwrap } from '../../../agent/config/schema-problems.ts';
+import { entryFileSchema } from '../../../agent/registry/entry-file.ts';
 import { METRICS } from '../../check/metrics-reference.ts';
 import { documents, proseOf, ROOT, readDocument, tableRows } from './documents.ts';
 
@@ -44,6 +47,18 @@ test('docs/configuration.md names all lists, which only the file can hold', () =
   const lists = configKeys.filter(({ takes }) => takes === 'list').map(({ name }) => `\`${name}\``);
   expect(named.split(', ')).toEqual(expect.arrayContaining(lists));
   expect(named.split(', ')).toHaveLength(lists.length);
+});
+
+test('docs/entries.md has a row for each key of an entry, and no other', () => {
+  const rows = tableRows(readDocument('docs/entries.md'));
+  const heads = rows.findIndex(([cell]) => cell === 'Key');
+  const end = rows.findIndex(([cell]) => cell === 'Selector');
+  const told = rows
+    .slice(heads + 1, end)
+    .flatMap(([cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map(([, key]) => key));
+  const { item } = unwrap(unwrap(entryFileSchema).entries?.['entries'] ?? v.never());
+  expect(new Set(told)).toEqual(new Set(Object.keys(unwrap(item ?? v.never()).entries ?? {})));
+  expect(told).toContain('spiffe_id');
 });
 
 test('docs/operations.md has a row for each event of the log, and no other', () => {
