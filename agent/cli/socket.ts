@@ -39,8 +39,8 @@ export function findSocket(options: GlobalOptions, where: Where): AgentSocket {
 }
 
 /**
- * Finds the admin socket: `--admin-socket`, then `admin.sock` beside `--socket`, then `MAYFLY_ADMIN_SOCKET`, then beside the API socket of
- * the environment, then as {@link findSocket}.
+ * Finds the admin socket: `--admin-socket`, else `admin.sock` beside `--socket` and nowhere else, then `MAYFLY_ADMIN_SOCKET`, then beside the
+ * API socket of the environment, then as {@link findSocket}.
  *
  * @throws MayflyError as {@link findSocket}
  */
@@ -70,7 +70,13 @@ function namedAdminSocket(options: GlobalOptions, where: Where): Found {
   const api = namedSocket(options, where);
   if (api === undefined) return undefined;
   const path = join(dirname(api.path), 'admin.sock');
-  return exists(path) ? { path, from: `beside ${api.from}` } : undefined;
+  if (exists(path)) return { path, from: `beside ${api.from}` };
+  if (options.socket === undefined) return undefined;
+  // Another agent is not the one that was named, and may be told to revoke.
+  throw new MayflyError(
+    'AGENT_UNREACHABLE',
+    `no admin socket is at ${path}, beside the one that --socket names; start that agent, or name its admin socket with --admin-socket PATH`,
+  );
 }
 
 function optionPath(from: string, text: string, { cwd }: Where): Found {

@@ -110,6 +110,8 @@ describe('a WIT-SVID', () => {
     expect(fetched.stderr).toContain('does not offer this: the WIT-SVID profile is switched off');
     expect(await verdict(home, 'x')).toMatchObject({ code: 'UNIMPLEMENTED' });
     expect((await daemon.status()).authority?.keys.map(({ use }) => use)).toEqual(['root', 'issuing-ca', 'jwt']);
-    expect((await mayfly(['--socket', home.socket, 'bundles'])).stdout).not.toContain('WIT');
+    expect((await mayfly(['--socket', home.socket, 'bundle', 'show'])).stdout).toMatch(
+      /^spiffe:\/\/example\.org\n {2}X\.509 .*\n {2}JWT .*\n$/,
+    );
   });
 });

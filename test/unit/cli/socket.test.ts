@@ -114,6 +114,15 @@ describe('the admin socket', () => {
     expect(admin({}, env).path).toBe('/q/admin.sock');
   });
 
+  test('is no other agent’s than that which --socket names', () => {
+    writeQuickstart();
+    const env = { MAYFLY_ADMIN_SOCKET: '/env/admin.sock' };
+    expect(refused(() => admin({ socket: join(cwd, 'api.sock') }, env))).toEqual({
+      code: 'AGENT_UNREACHABLE',
+      message: `no admin socket is at ${cwd}/admin.sock, beside the one that --socket names; start that agent, or name its admin socket with --admin-socket PATH`,
+    });
+  });
+
   test('is what MAYFLY_ADMIN_SOCKET says where no --socket names another agent', () => {
     writeFileSync(join(cwd, 'admin.sock'), '');
     const env = { SPIFFE_ENDPOINT_SOCKET: `unix://${cwd}/api.sock`, MAYFLY_ADMIN_SOCKET: '/env/admin.sock' };
