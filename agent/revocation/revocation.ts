@@ -10,6 +10,7 @@ import type { RevocationReason } from '../svid/crl.ts';
 import type { Bar } from './bars.ts';
 import { Bars } from './bars.ts';
 import { CrlNumbers } from './crl-numbers.ts';
+import { Denylist } from './denylist.ts';
 import type { Budget, Subject } from './lifetimes.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { RevocationLists } from './lists.ts';
@@ -38,9 +39,9 @@ const CLEAR_MS = 60_000;
 export class Revocation {
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #ledger: Pick<IssuanceLedger, 'state' | 'note'>;
   readonly #crls: Latest<CrlCoverage>;
   readonly #lists: RevocationLists;
+  readonly #denylist: Denylist;
   readonly #lifetimes: Lifetimes;
   readonly #publisher: Publisher;
   readonly #revocations: Revocations;
@@ -53,10 +54,10 @@ export class Revocation {
   constructor({ authority, clock, ledger, log, observer, ...config }: RevocationParts) {
     this.#clock = clock;
     this.#log = log;
-    this.#ledger = ledger;
     this.#crls = authority.crls;
     this.#config = config;
     this.#lists = new RevocationLists(new CrlNumbers(ledger, clock.now()), clock);
+    this.#denylist = new Denylist(clock);
     this.#lifetimes = new Lifetimes(config, clock, () => this.#lists.entryBytes);
     this.#publisher = new Publisher(
       config,
@@ -67,6 +68,7 @@ export class Revocation {
     this.#revocations = new Revocations({
       ledger,
       lists: this.#lists,
+      denylist: this.#denylist,
       lifetimes: this.#lifetimes,
       clock,
       revoked: () => this.#publisher.revoked(),
@@ -116,7 +118,7 @@ export class Revocation {
 
   /** Why a token was revoked, or `undefined` when it was not. */
   tokenRevoked(jti: string): RevocationReason | undefined {
-    return this.#revocations.tokenRevoked(jti);
+    return this.#denylist.reasonOf(jti);
   }
 
   /** See {@link Bars.bar}. */
@@ -156,7 +158,6 @@ export class Revocation {
   /** What an operator may want to know, as the admin service says it. */
   status() {
     const coverage = coverageOf(this.#crls.value);
-    const { state } = this.#ledger;
     const signed = coverage.complete ? this.#lists.signed : [];
     return {
       givenOut: coverage.complete,
@@ -171,7 +172,7 @@ export class Revocation {
         nextUpdate: timestampFromMs(nextUpdate),
       })),
       certificates: this.#lists.certificates,
-      tokens: state.revokedTokens.size,
+      tokens: this.#denylist.size,
       bytes: BigInt(signed.reduce((sum, { crl }) => sum + crl.length, 0)),
       maxBytes: BigInt(this.#config.maxBytes),
       pushes: BigInt(this.#publisher.pushes),
@@ -224,6 +225,7 @@ export class Revocation {
   }
 
   #clear(): void {
+    this.#denylist.drop();
     if (this.#lists.drop(false)) this.#publisher.changed();
     this.#clearing = this.#clock.after(CLEAR_MS, () => this.#clear());
   }

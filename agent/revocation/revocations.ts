@@ -4,6 +4,7 @@ import type { IssuanceLedger } from '../ledger/issuance-ledger.ts';
 import type { LiveLease, OutstandingCertificate, OutstandingToken } from '../ledger/state.ts';
 import { tokenOf } from '../ledger/state.ts';
 import type { RevocationReason } from '../svid/crl.ts';
+import type { Denylist } from './denylist.ts';
 import type { Lifetimes, Listing } from './lifetimes.ts';
 import type { RevocationLists } from './lists.ts';
 import type { RevocationObserver } from './observer.ts';
@@ -28,6 +29,7 @@ export interface EndOptions {
 export interface RevocationsParts {
   readonly ledger: Pick<IssuanceLedger, 'state' | 'note'>;
   readonly lists: RevocationLists;
+  readonly denylist: Denylist;
   readonly lifetimes: Lifetimes;
   readonly clock: Clock;
   /** Told after each change of the lists. */
@@ -48,15 +50,17 @@ const NOTHING: EndedLease = { serials: [], jtis: [] };
 const TOKENS_A_RECORD = 1000;
 
 /**
- * Takes back what was issued, at once and in memory: certificates on the lists, tokens on the denylist that the ledger's state is. The
- * record follows, and waits for nobody; what followers are told is the publisher's to pace.
+ * Takes back what was issued, at once and in memory: certificates on the lists, tokens on the denylist. The record follows, and waits
+ * for nobody; what followers are told is the publisher's to pace.
  */
 export class Revocations {
   readonly #parts: RevocationsParts;
 
   constructor(parts: RevocationsParts) {
     this.#parts = parts;
-    for (const certificate of parts.ledger.state.revokedCertificates.values()) parts.lists.add(certificate);
+    const { revokedCertificates, revokedTokens } = parts.ledger.state;
+    for (const certificate of revokedCertificates.values()) parts.lists.add(certificate);
+    for (const token of revokedTokens.values()) parts.denylist.add(token);
   }
 
   /**
@@ -105,11 +109,6 @@ export class Revocations {
     this.#revoke(lease, { reason: code, cause, certificates: [], tokens: [token] }, 'withdrawn');
   }
 
-  /** Why a token was revoked, or `undefined` when it was not. */
-  tokenRevoked(jti: string): RevocationReason | undefined {
-    return this.#parts.ledger.state.revokedTokens.get(jti)?.reason;
-  }
-
   #outstanding({ certificates }: LiveLease): readonly OutstandingCertificate[] {
     const revoked = this.#parts.ledger.state.revokedCertificates;
     return this.#unexpired(certificates).filter(({ serial }) => !revoked.has(serial));
@@ -122,13 +121,14 @@ export class Revocations {
 
   #revoke(lease: LiveLease, { cause, certificates, reason, tokens }: What, how: Listing): void {
     if (certificates.length + tokens.length === 0) return;
-    const { clock, ledger, lists, lifetimes, observer, revoked } = this.#parts;
+    const { clock, denylist, ledger, lists, lifetimes, observer, revoked } = this.#parts;
     const now = clock.now();
     const subject = { entryId: lease.entry, spiffeId: lease.spiffeId };
     for (const { expiresAt, issuedAt, issuer, serial } of certificates) {
       const age = Math.max(0, issuedAt - lease.openedAt);
       lists.add({ serial, issuer, expiresAt, revokedAt: now, reason }, lifetimes.listed(subject, age, how));
     }
+    for (const { expiresAt, jti } of tokens) denylist.add({ jti, expiresAt, reason });
     // Before it is recorded: then they are not the lease's any more.
     const wit = tokens.filter(({ jti }) => lease.wits.has(jti)).length;
     observer?.revoked({ x509: certificates.length, jwt: tokens.length - wit, wit }, reason);

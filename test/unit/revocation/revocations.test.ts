@@ -3,7 +3,7 @@ import type { LeaseEndReason } from '../../../agent/ledger/event.ts';
 import { readCrls } from '../../support/crl-reader.ts';
 import { MemoryLedger } from '../../support/memory-ledger.ts';
 import type { RevocationWorld } from './revocation-world.ts';
-import { BOOT_ID, HOUR, issuedEvent, MINUTE, revocationWorld, SECOND } from './revocation-world.ts';
+import { BOOT_ID, DAY, HOUR, issuedEvent, MINUTE, revocationWorld, SECOND } from './revocation-world.ts';
 
 let world: RevocationWorld;
 
@@ -176,6 +176,42 @@ describe('single ones', () => {
     // Tokens are on no list: nobody is told anything.
     await world.clock.elapse(SECOND);
     expect(revocation.status().pushes).toBe(pushes);
+  });
+});
+
+describe('the denylist', () => {
+  /** As the ledger does a few times a minute. */
+  const sweep = () => world.ledger.state.prune(world.clock.now());
+
+  test('is not what a clock that jumps ahead says: set back again, no token holds that was revoked', async () => {
+    const { clock, revocation } = world;
+    await world.token('lease', 'a0');
+    revocation.end({ id: 'lease' }, 'exited');
+    clock.step(DAY);
+    await clock.elapse(2 * MINUTE);
+    sweep();
+    clock.step(-DAY);
+    expect(revocation.tokenRevoked('a0')).toBe('cessationOfOperation');
+  });
+
+  test('has a token until nobody takes it any longer, whatever the ledger has forgotten', async () => {
+    const { clock, revocation } = world;
+    await world.token('lease', 'a0', HOUR);
+    revocation.end({ id: 'lease' }, 'exited');
+    await clock.elapse(HOUR + MINUTE);
+    expect(revocation.tokenRevoked('a0')).toBe('cessationOfOperation');
+    expect(revocation.status().tokens).toBe(1);
+    await clock.elapse(3 * MINUTE);
+    expect(revocation.tokenRevoked('a0')).toBeUndefined();
+    expect(revocation.status().tokens).toBe(0);
+  });
+
+  test('says of a token why it was revoked first', async () => {
+    const { revocation } = world;
+    await world.token('lease', 'a0');
+    revocation.revokeToken('a0', { cause: 'it was logged', code: 'keyCompromise' });
+    revocation.end({ id: 'lease' }, 'exited');
+    expect(revocation.tokenRevoked('a0')).toBe('keyCompromise');
   });
 });
 
