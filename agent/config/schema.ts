@@ -206,7 +206,7 @@ const peer = mapping({
     'reload',
     'How long a new connection may take to send the HTTP/2 preface.',
   ),
-  max_header_size: key(bytes('1KiB', '1MiB'), '16KiB', 'reload', 'The most header bytes of one request.'),
+  max_header_size: key(bytes('1KiB', '1MiB'), '16KiB', 'restart', 'The most header bytes of one request.'),
   max_message_size: key(bytes('1KiB', '4MiB'), '64KiB', 'restart', 'The largest message that is taken from a client.'),
 });
 

@@ -15,7 +15,7 @@ import { CallFailures, CLIENT_GONE } from './call-failures.ts';
 import type { Encode } from './codec.ts';
 import { encoderOf, methodDefinition } from './codec.ts';
 import type { Call, CallerSource, Handlers } from './handlers.ts';
-import { boundedInbound } from './inbound.ts';
+import { boundedInbound, limitHeaders } from './inbound.ts';
 import { SecretMessage, UnsentSecrets } from './secret-message.ts';
 import type { CallStatus } from './status.ts';
 
@@ -51,6 +51,8 @@ export interface CallObserver {
 export interface GrpcLimits {
   /** Bytes of one request. */
   readonly maxMessageSize: number;
+  /** Bytes of the headers of one request. */
+  readonly maxHeaderSize: number;
   /** What the caller source admits on one connection: HTTP/2's own limit is set above it. */
   readonly maxCallsPerConnection: number;
 }
@@ -83,6 +85,7 @@ export class GrpcServer<Caller> {
       // Above what a connection may have under way: a client over HTTP/2's own limit waits in silence, ours tells it.
       'grpc.max_concurrent_streams': limits.maxCallsPerConnection + SPARE_STREAMS,
     });
+    limitHeaders(this.#server, limits.maxHeaderSize);
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   }
 

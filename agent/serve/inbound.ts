@@ -1,5 +1,5 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
-import type { ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
+import { constants, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
+import type { Server, ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import { RequestDecoder } from './request-decoder.ts';
 
 // While nobody reads, HTTP/2 keeps what comes in the pieces in which it comes. A client that has 64 KiB to say needs four.
@@ -28,6 +28,17 @@ export function boundedInbound(maxMessageSize: number): ServerInterceptor {
     // What stands on the call itself needs none around it.
     return call as ServerInterceptingCall;
   };
+}
+
+/**
+ * Tells clients, and HTTP/2, how large the headers of a request may be: grpc-js has no option for it, and Node takes 64 KiB, which a client
+ * may name in ten bytes. To be called before the server is given connections.
+ *
+ * @param maxHeaderSize bytes of all names and values, with the 32 each that RFC 9113 §6.5.2 adds
+ */
+export function limitHeaders(server: Server, maxHeaderSize: number): void {
+  const { commonServerOptions } = server as unknown as { readonly commonServerOptions: ServerOptions };
+  commonServerOptions.settings = { ...commonServerOptions.settings, maxHeaderListSize: maxHeaderSize };
 }
 
 /** Resets a stream on which more pieces wait for a reader than anybody sends who means well. */

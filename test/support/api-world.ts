@@ -193,7 +193,11 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
   const operatorInstances = new Instances(exits, clock);
   const events = { recent: () => ['{"type":"agent.started"}'], subscribe: () => () => {} };
   const callers = { of: (peer: string) => listener.callers.of(peer), enterCall: (caller: Caller) => caller.call() };
-  const server = new GrpcServer<Caller>(callers, { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 }, log);
+  const server = new GrpcServer<Caller>(
+    callers,
+    { maxMessageSize: 64 * 1024, maxHeaderSize: 16_384, maxCallsPerConnection: 256 },
+    log,
+  );
   const services = [
     SpiffeWorkloadAPI,
     WorkloadExtension,

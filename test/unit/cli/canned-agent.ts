@@ -115,7 +115,7 @@ export class CannedAgent implements AsyncDisposable {
   readonly #ownsDirectory: boolean;
   readonly #grpc = new GrpcServer<string>(
     { of: (peer) => peer, enterCall: () => () => {} },
-    { maxMessageSize: 64 * 1024, maxCallsPerConnection: 256 },
+    { maxMessageSize: 64 * 1024, maxHeaderSize: 16_384, maxCallsPerConnection: 256 },
     new MemoryLog(),
   );
   readonly #listeners: Server[];

@@ -54,7 +54,7 @@ beforeEach(async () => {
       };
     },
   };
-  server = new GrpcServer(callers, { maxMessageSize: 1024, maxCallsPerConnection: 256 }, log);
+  server = new GrpcServer(callers, { maxMessageSize: 1024, maxHeaderSize: 16_384, maxCallsPerConnection: 256 }, log);
   server.add(Health, {
     check: (request, call) => doing.check?.(request, call) ?? {},
     list: () => ({}),

@@ -10,6 +10,7 @@ import { Health } from '../../../agent/gen/health_pb.js';
 import type { ApiWorld } from '../../support/api-world.ts';
 import { apiWorld } from '../../support/api-world.ts';
 import {
+  CONTINUATION,
   DATA,
   END_HEADERS,
   END_STREAM,
@@ -119,6 +120,43 @@ test('a compressed message is refused, and not unpacked; its connection goes on'
   // One that only says that it may compress.
   expect(await ask(session, { 'grpc-encoding': 'gzip' }, prefix(0))).toMatchObject({ 'grpc-status': '0' });
   session.close();
+});
+
+test('no request of a connection has more headers than the first may have', async () => {
+  const client = await connected();
+  await quiet(client, 1);
+  const withHeader = (stream: number, bytes: number) => {
+    const more = { name: 'x', value: 'y'.repeat(bytes), as: 'indexed', nameByIndex: true, huffman: false } as const;
+    const block = client.encoder.block([...requestFields(CHECK, 'localhost'), more]);
+    const pieces = Array.from({ length: Math.ceil(block.length / 16_000) }, (_, index) =>
+      block.subarray(16_000 * index, 16_000 * (index + 1)),
+    );
+    client.send(
+      ...pieces.map((piece, index) =>
+        frameOf(index === 0 ? HEADERS : CONTINUATION, index === pieces.length - 1 ? END_HEADERS : 0, stream, piece),
+      ),
+      frameOf(DATA, END_STREAM, stream, prefix(0)),
+    );
+    return client.response(stream);
+  };
+  expect(await withHeader(3, 15_000)).not.toContain('RST');
+  expect(await withHeader(5, 17_000)).toBe(`RST ${ENHANCE_YOUR_CALM}`);
+  // Nor where it takes a byte each time to name what was sent once.
+  const often = client.encoder.block(
+    Array.from({ length: 20 }, () => ({
+      name: 'z',
+      value: 'y'.repeat(1000),
+      as: 'indexed' as const,
+      nameByIndex: true,
+      huffman: false,
+    })),
+  );
+  client.send(
+    frameOf(HEADERS, 0, 7, client.encoder.block(requestFields(CHECK, 'localhost'))),
+    frameOf(CONTINUATION, END_HEADERS, 7, often),
+  );
+  expect(await client.response(7)).toBe(`RST ${ENHANCE_YOUR_CALM}`);
+  client.socket.destroy();
 });
 
 test('a client that sends on in tiny pieces while it reads no answers has its stream reset, and others are served', async () => {
