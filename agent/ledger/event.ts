@@ -75,7 +75,10 @@ export interface SvidRefused extends Asked {
   readonly rule: string;
   /** A sentence. */
   readonly reason: string;
-  /** How often the same was refused to the same process since the record before: it takes one for each ten seconds. */
+  /**
+   * How often the same was refused to the same process since the record before: it takes one for each ten seconds. Of a user of whom
+   * dozens of processes are refused, to him.
+   */
   readonly repeated?: number;
 }
 

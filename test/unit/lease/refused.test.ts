@@ -4,14 +4,14 @@ import type { SvidRefused } from '../../../agent/ledger/event.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { MemoryLedger } from '../../support/memory-ledger.ts';
 
-function refusal(entry: string, decision: string): SvidRefused {
+function refusal(entry: string, decision: string, uid = 0): SvidRefused {
   return {
     type: 'svid.refused',
     decision,
     kind: 'x509',
     lease: 'lease',
     occasion: 'first',
-    instance: { pid: 7, start_time: '1', uid: 0, gid: 0 },
+    instance: { pid: 7, start_time: '1', uid, gid: 0 },
     selectors: [],
     entry,
     spiffe_id: `spiffe://example.org/${entry}`,
@@ -47,5 +47,27 @@ it('a refusal is recorded at once, what repeats it as one record every ten secon
   refused.record('7.1', refusal('web', 'h'));
   refused.close();
   expect(records().slice(-2)).toEqual([['g'], ['h', 1]]);
+  expect(clock.alarms).toBe(0);
+});
+
+it('a user who starts processes that are refused does not fill the ledger, and takes no record from another', () => {
+  const clock = new ManualClock();
+  const ledger = new MemoryLedger(clock);
+  const refused = new Refused(ledger, clock);
+  const records = () => ledger.of('svid.refused').map(({ instance: { uid }, repeated = 1 }) => [uid, repeated]);
+
+  for (let process = 0; process < 1000; process++) refused.record(`${process}.1`, refusal('web', 'a', 1000));
+  // 32 by themselves, and the others as one.
+  expect(records()).toEqual(Array.from({ length: 33 }, () => [1000, 1]));
+  refused.record('5000.1', refusal('web', 'a', 1001));
+  expect(records().at(-1)).toEqual([1001, 1]);
+  clock.advance(10_000);
+  expect(records().slice(34)).toEqual([[1000, 967]]);
+
+  refused.record('1000.1', refusal('web', 'b', 1000));
+  expect(records().slice(35)).toEqual([[1000, 1]]);
+  clock.advance(10_000);
+  expect(records()).toHaveLength(36);
+  clock.advance(10_000);
   expect(clock.alarms).toBe(0);
 });
