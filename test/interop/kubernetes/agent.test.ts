@@ -5,7 +5,7 @@ import { eventually } from '../../support/json-lines.ts';
 import { besidesSlowness } from '../../support/warnings.ts';
 import { commandOf, equipped, ROOT } from '../equipment.ts';
 import { AGENT_IMAGE } from './agent-image.ts';
-import { ALL, METRICS } from './changed-values.ts';
+import { ALL, DASHBOARD } from './changed-values.ts';
 import { Cluster, NODE } from './cluster.ts';
 import { MANIFESTS, render } from './helm.ts';
 import { parseManifests } from './manifests.ts';
@@ -208,8 +208,8 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
 
   it('is what the API server takes, whatever its values', async () => {
     await release.uninstall();
-    // Without the PodMonitor: the operator that it is for has told the API of them, and is not here.
-    const all = await render(commandOf(helm)[0], { ...ALL, ...METRICS });
+    // Without what is for the Prometheus Operator, which has told the API of it and is not here.
+    const all = await render(commandOf(helm)[0], { ...ALL, ...DASHBOARD });
     for (const manifests of [readFileSync(MANIFESTS, 'utf8'), all]) {
       const applied = await cluster.kubectl.apply(manifests, '--dry-run=server');
       expect(applied.trim().split('\n')).toHaveLength(parseManifests(manifests).length);

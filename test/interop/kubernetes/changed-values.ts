@@ -2,6 +2,8 @@ import type { Values } from './helm.ts';
 
 export const METRICS: Values = { metrics: { enabled: true } };
 const MONITOR = { metrics: { enabled: true, podMonitor: { enabled: true } } };
+const RULES = { metrics: { enabled: true, rules: { enabled: true } } };
+export const DASHBOARD: Values = { metrics: { enabled: true, dashboard: { enabled: true } } };
 const POLICY = { networkPolicy: { enabled: true }, ...METRICS };
 
 /** Another value for each that the chart has, by its path, and what has to be said as well for it to count. */
@@ -30,6 +32,11 @@ export const CHANGES: Readonly<Record<string, readonly [value: unknown, besides?
   'metrics.podMonitor.enabled': [true, METRICS],
   'metrics.podMonitor.interval': ['1m', MONITOR],
   'metrics.podMonitor.labels': [{ release: 'prometheus' }, MONITOR],
+  'metrics.rules.enabled': [true, METRICS],
+  'metrics.rules.labels': [{ release: 'prometheus' }, RULES],
+  'metrics.dashboard.enabled': [true, METRICS],
+  'metrics.dashboard.labels': [{ 'example.org/dashboard': 'yes' }, DASHBOARD],
+  'metrics.dashboard.annotations': [{ grafana_folder: 'Identities' }, DASHBOARD],
   'networkPolicy.enabled': [true],
   'networkPolicy.metricsFrom': [[{ namespaceSelector: { matchLabels: { of: 'prometheus' } } }], POLICY],
   'networkPolicy.nodeCidrs': [['10.0.0.0/8'], POLICY],

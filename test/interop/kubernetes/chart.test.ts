@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { mayfly } from '../../support/daemon.ts';
+import { MONITORING } from '../../support/monitoring.ts';
 import { commandOf, equipped } from '../equipment.ts';
 import { ALL, CHANGES, METRICS, merged } from './changed-values.ts';
 import { CHART, MANIFESTS, plainManifests, render, type Values } from './helm.ts';
@@ -64,8 +65,8 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
   });
 
   it('renders all of them at once', async () => {
-    const rendered = await render(helm, ALL);
-    expect(decodeStrictly(decoder, rendered)).toContain('PodMonitor');
+    const kinds = decodeStrictly(decoder, await render(helm, ALL));
+    expect(kinds).toEqual(expect.arrayContaining(['PodMonitor', 'PrometheusRule']));
   });
 
   it.each([
@@ -111,6 +112,18 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
         },
       },
     });
+  });
+
+  it('installs the alert rules and the dashboard that there are', async () => {
+    const rendered = await render(helm, {
+      metrics: { enabled: true, rules: { enabled: true }, dashboard: { enabled: true } },
+    });
+    expect(manifestOf(rendered, 'PrometheusRule')['spec']).toEqual(
+      parse(readFileSync(join(MONITORING, 'alerts.yaml'), 'utf8')),
+    );
+    const { data, metadata } = manifestOf(rendered, 'ConfigMap', 'mayfly-dashboard');
+    expect(data).toEqual({ 'mayfly.json': readFileSync(join(MONITORING, 'grafana-dashboard.json'), 'utf8') });
+    expect(metadata).toMatchObject({ labels: { grafana_dashboard: '1' } });
   });
 });
 
