@@ -7,16 +7,18 @@ import { commandOf, equipped, ROOT } from '../equipment.ts';
 import { AGENT_IMAGE } from './agent-image.ts';
 import { ALL, DASHBOARD } from './changed-values.ts';
 import { Cluster, NODE } from './cluster.ts';
+import { withCsi } from './csi.ts';
 import { MANIFESTS, render } from './helm.ts';
 import { parseManifests } from './manifests.ts';
 import type { PodName } from './pod-log.ts';
 import { type AgentPod, RELEASE, Release } from './release.ts';
 import { NODE_LOGS, NODE_PROGRAMS } from './toolchain.ts';
-import { NAMESPACE, prepareNamespace, RelyingParty, Workload } from './workload.ts';
+import { BANK, type Place, prepareNamespace, RelyingParty, SHOP, Workload } from './workload.ts';
 
 const { node, helm, agent } = inject('kubernetes');
 const NEXT = 'next';
-const idOf = (serviceAccount: string) => `spiffe://example.org/ns/${NAMESPACE}/sa/${serviceAccount}`;
+const idOf = (serviceAccount: string, { namespace } = SHOP) =>
+  `spiffe://example.org/ns/${namespace}/sa/${serviceAccount}`;
 
 equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
   let cluster: Cluster;
@@ -24,12 +26,13 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
   let observer: RelyingParty;
 
   beforeAll(async () => {
-    const { workloadImage, agentImage } = NODE_PROGRAMS;
-    cluster = await Cluster.start(NODE_PROGRAMS, NODE_LOGS, [workloadImage, agentImage]);
+    const { workloadImage, csiImages, agentImage } = NODE_PROGRAMS;
+    cluster = await Cluster.start(NODE_PROGRAMS, NODE_LOGS, [workloadImage, ...csiImages, agentImage]);
     await cluster.ctr('images', 'tag', AGENT_IMAGE, AGENT_IMAGE.replace(/[^:]+$/, NEXT));
     [release] = await Promise.all([
-      Release.install(cluster, commandOf(helm)[0], {}),
-      prepareNamespace(cluster, ['pay', 'ship', 'audit']),
+      Release.install(cluster, commandOf(helm)[0], withCsi(cluster.kubeletDirectory)),
+      prepareNamespace(cluster, SHOP, ['pay', 'ship', 'audit']),
+      prepareNamespace(cluster, BANK, ['pay'], 'restricted'),
     ]);
     observer = await RelyingParty.start(cluster, 'observer', 'audit');
   });
@@ -38,7 +41,8 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
     await cluster[Symbol.asyncDispose]();
   });
 
-  const remove = (pod: string) => cluster.kubectl.run('delete', 'pod', pod, `--namespace=${NAMESPACE}`);
+  const remove = (pod: string, { namespace }: Place = SHOP) =>
+    cluster.kubectl.run('delete', 'pod', pod, `--namespace=${namespace}`);
   const leases = async () => (await release.mayfly<{ readonly leases: readonly Lease[] }>('leases')).leases;
 
   it('may ask for the pods of nodes and nothing else', async () => {
@@ -139,6 +143,16 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
     expect(observer.deems(serial)).toBe('good');
   });
 
+  it('serves a namespace that is restricted by the CSI driver, and by no directory of the node', async () => {
+    const byPath = Workload.start(cluster, 'by-path', 'pay', { ...SHOP, namespace: BANK.namespace });
+    await expect(byPath).rejects.toThrow('volume "mayfly" uses restricted volume type "hostPath"');
+    const byDriver = await Workload.start(cluster, 'by-driver', 'pay', BANK);
+    expect((await byDriver.holds()).id).toBe(idOf('pay', BANK));
+    expect(byDriver.errors).toEqual([]);
+    const writing = ['exec', 'by-driver', `--namespace=${BANK.namespace}`, '--', 'busybox', 'touch', '/run/mayfly/new'];
+    await expect(cluster.kubectl.run(...writing)).rejects.toThrow('Read-only file system');
+  });
+
   it('takes over entries from the ConfigMap, and goes on running', async () => {
     const changing = await Workload.start(cluster, 'changing', 'pay');
     const before = await changing.holds();
@@ -160,18 +174,43 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
   });
 
   it('is replaced by its next version, and its clients by their first retries go on with that', async () => {
-    const lasting = await Workload.start(cluster, 'lasting', 'pay');
-    const before = await lasting.holds();
+    const lasting = [
+      await Workload.start(cluster, 'lasting', 'pay', SHOP),
+      await Workload.start(cluster, 'lasting', 'pay', BANK),
+    ];
+    const before = await Promise.all(lasting.map((workload) => workload.holds()));
     const agentBefore = await release.pod();
+    const driverBefore = runOf(await release.pod('spiffe-csi-driver'));
     await release.upgrade({ image: { tag: NEXT } });
     expect((await release.pod()).metadata.uid).not.toBe(agentBefore.metadata.uid);
-    const after = await lasting.holds(1);
-    expect(after.id).toBe(before.id);
-    expect(observer.deems(after.serial)).toBe('good');
+    expect(runOf(await release.pod('spiffe-csi-driver'))).toEqual(driverBefore);
+    const after = await Promise.all(lasting.map((workload) => workload.holds(1)));
+    expect(after.map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+    for (const { serial } of after) expect(observer.deems(serial)).toBe('good');
     // It asks after one second, then after two more.
-    const without = lasting.errors;
-    expect(without.length).toBeLessThan(3);
-    for (const error of without) expect(error).toContain('code = Unavailable');
+    for (const { errors } of lasting) {
+      expect(errors.length).toBeLessThan(3);
+      for (const error of errors) expect(error).toContain('code = Unavailable');
+    }
+  });
+
+  it('is found again by the volumes of the CSI driver, whichever of both is killed or made anew', async () => {
+    const kept = await Workload.start(cluster, 'kept', 'pay', BANK);
+    await kept.holds();
+    const driver = await release.pod('spiffe-csi-driver');
+    await cluster.kubectl.run('delete', 'pod', driver.metadata.name, `--namespace=${RELEASE}`);
+    const [agent] = (await release.pod()).status.containerStatuses;
+    await cluster.ctr('tasks', 'kill', '--signal', 'SIGKILL', agent?.containerID.replace('containerd://', '') ?? '');
+    await kept.holds(1);
+    await release.rolledOut();
+    const next = await Workload.start(cluster, 'next', 'pay', BANK);
+    expect((await next.holds()).id).toBe(idOf('pay', BANK));
+    expect((await release.pod('spiffe-csi-driver')).metadata.uid).not.toBe(driver.metadata.uid);
+    // Its end waits for the driver, which is not the one that has mounted it.
+    await remove('kept', BANK);
+    const mounts = await cluster.machine.run(['cat', '/proc/self/mounts']);
+    expect(mounts).not.toContain(kept.pod.uid);
+    expect(mounts).toContain(next.pod.uid);
   });
 
   it('is asked over HTTP how it does', async () => {
@@ -190,7 +229,7 @@ equipped('the agent on a node of Kubernetes', [ROOT, node, helm, agent], () => {
     const entry = {
       id: 'labelled',
       spiffe_id: 'spiffe://example.org/labelled',
-      selectors: [`k8s:ns-label:kubernetes.io/metadata.name:${NAMESPACE}`],
+      selectors: [`k8s:ns-label:kubernetes.io/metadata.name:${SHOP.namespace}`],
     };
     await release.upgrade({
       hostNetwork: true,

@@ -4,6 +4,7 @@ export const METRICS: Values = { metrics: { enabled: true } };
 const MONITOR = { metrics: { enabled: true, podMonitor: { enabled: true } } };
 const RULES = { metrics: { enabled: true, rules: { enabled: true } } };
 export const DASHBOARD: Values = { metrics: { enabled: true, dashboard: { enabled: true } } };
+const CSI = { csi: { enabled: true } };
 const POLICY = { networkPolicy: { enabled: true }, ...METRICS };
 
 /** Another value for each that the chart has, by its path, and what has to be said as well for it to count. */
@@ -21,6 +22,19 @@ export const CHANGES: Readonly<Record<string, readonly [value: unknown, besides?
   config: [{ log_level: 'debug', attestors: { unix: { sha256: true } } }],
   socketDir: ['/run/spiffe'],
   dataDir: ['/var/lib/spiffe'],
+  'csi.enabled': [true],
+  'csi.name': ['csi.mayfly.example.org', CSI],
+  'csi.kubeletDir': ['/var/lib/k0s/kubelet', CSI],
+  'csi.image.repository': ['registry.example.com/spiffe-csi-driver', CSI],
+  'csi.image.tag': ['9.9.9', CSI],
+  'csi.image.digest': [`sha256:${'1'.repeat(64)}`, CSI],
+  'csi.image.pullPolicy': ['Always', CSI],
+  'csi.resources': [{ limits: { memory: '128Mi' } }, CSI],
+  'csi.registrar.image.repository': ['registry.example.com/registrar', CSI],
+  'csi.registrar.image.tag': ['v9.9.9', CSI],
+  'csi.registrar.image.digest': [`sha256:${'2'.repeat(64)}`, CSI],
+  'csi.registrar.image.pullPolicy': ['Never', CSI],
+  'csi.registrar.resources': [{ limits: { memory: '32Mi' } }, CSI],
   'kubelet.port': [10251],
   'kubelet.address': ['nodeName'],
   'kubelet.caFile': ['/var/lib/kubelet/pki/kubelet.crt'],

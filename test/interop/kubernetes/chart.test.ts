@@ -8,7 +8,7 @@ import { mayfly } from '../../support/daemon.ts';
 import { MONITORING } from '../../support/monitoring.ts';
 import { commandOf, equipped } from '../equipment.ts';
 import { ALL, CHANGES, METRICS, merged } from './changed-values.ts';
-import { CHART, MANIFESTS, plainManifests, render, type Values } from './helm.ts';
+import { CHART, CSI_MANIFESTS, MANIFESTS, plainManifests, render, type Values } from './helm.ts';
 import { decodeStrictly, manifestOf, parseManifests } from './manifests.ts';
 
 const { helm: helmEquipment, manifests: decoderEquipment } = inject('kubernetes');
@@ -22,6 +22,8 @@ const REFUSED: readonly (readonly [values: Values, says: RegExp])[] = [
   [{ rbac: { resource: '*' } }, /\/rbac\/resource/],
   [{ maxUnavailable: 0 }, /\/maxUnavailable/],
   [{ kubelet: { address: 'loopback' } }, /\/hostNetwork/],
+  [{ csi: { name: 'csi_spiffe' } }, /\/csi\/name/],
+  [{ csi: { image: { tag: '' } } }, /\/csi\/image\/tag/],
 ];
 
 equipped('the chart', [helmEquipment, decoderEquipment], () => {
@@ -35,15 +37,14 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
 
   it('says what the plain manifests say', async () => {
     const plain = await plainManifests(helm);
-    expect(readFileSync(MANIFESTS, 'utf8'), 'out of date: npm run manifests').toBe(plain);
-    expect(decodeStrictly(decoder, plain)).toEqual([
-      'Namespace',
-      'ServiceAccount',
-      'ConfigMap',
-      'ConfigMap',
-      'ClusterRole',
-      'ClusterRoleBinding',
-      'DaemonSet',
+    const kinds = Object.entries(plain).map(([file, manifests]) => {
+      expect(readFileSync(file, 'utf8'), 'out of date: npm run manifests').toBe(manifests);
+      return [file, decodeStrictly(decoder, manifests)];
+    });
+    const ofAgent = ['ServiceAccount', 'ConfigMap', 'ConfigMap', 'ClusterRole', 'ClusterRoleBinding', 'DaemonSet'];
+    expect(kinds).toEqual([
+      [MANIFESTS, ['Namespace', ...ofAgent]],
+      [CSI_MANIFESTS, ['CSIDriver', 'DaemonSet']],
     ]);
   });
 
@@ -54,7 +55,8 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
 
   it('has a change for each of its values', () => {
     const values = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as Values;
-    expect(Object.keys(CHANGES).toSorted()).toEqual(leavesOf(values, readSchema()).toSorted());
+    const schema = readSchema();
+    expect(Object.keys(CHANGES).toSorted()).toEqual(leavesOf(values, schema, schema.definitions).toSorted());
   });
 
   it.each(Object.entries(CHANGES))('renders %s, and heeds it', async (path, [value, besides = {}]) => {
@@ -66,7 +68,7 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
 
   it('renders all of them at once', async () => {
     const kinds = decodeStrictly(decoder, await render(helm, ALL));
-    expect(kinds).toEqual(expect.arrayContaining(['PodMonitor', 'PrometheusRule']));
+    expect(kinds).toEqual(expect.arrayContaining(['PodMonitor', 'PrometheusRule', 'CSIDriver']));
   });
 
   it.each([
@@ -114,6 +116,29 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
     });
   });
 
+  it('mounts by what has no token and sees no process of the node, and is taken for no agent', async () => {
+    const rendered = await render(helm, { csi: { enabled: true } });
+    const { template } = daemonSetOf(rendered, 'mayfly-csi');
+    const { metadata, spec } = template;
+    expect(spec).not.toHaveProperty('hostPID');
+    expect(spec).not.toHaveProperty('serviceAccountName');
+    expect(spec).toMatchObject({
+      automountServiceAccountToken: false,
+      containers: [
+        { name: 'driver', securityContext: { privileged: true, readOnlyRootFilesystem: true } },
+        {
+          name: 'registrar',
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+          },
+        },
+      ],
+    });
+    expect(metadata.labels).not.toMatchObject(daemonSetOf(rendered, 'mayfly').selector.matchLabels);
+  });
+
   it('installs the alert rules and the dashboard that there are', async () => {
     const rendered = await render(helm, {
       metrics: { enabled: true, rules: { enabled: true }, dashboard: { enabled: true } },
@@ -127,7 +152,18 @@ equipped('the chart', [helmEquipment, decoderEquipment], () => {
   });
 });
 
+interface DaemonSetSpec {
+  readonly selector: { readonly matchLabels: object };
+  readonly template: { readonly metadata: { readonly labels: object }; readonly spec: object };
+}
+
+function daemonSetOf(rendered: string, name: string): DaemonSetSpec {
+  return manifestOf(rendered, 'DaemonSet', name)['spec'] as DaemonSetSpec;
+}
+
 interface Schema {
+  readonly $ref?: string;
+  readonly definitions?: Readonly<Record<string, Schema>>;
   readonly properties?: Readonly<Record<string, Schema>>;
 }
 
@@ -136,11 +172,12 @@ function readSchema(): Schema {
 }
 
 /** The paths of all values; where the schema names no keys of an object, it is one value. */
-function leavesOf(values: Values, { properties = {} }: Schema): string[] {
+function leavesOf(values: Values, { properties = {} }: Schema, definitions: Schema['definitions'] = {}): string[] {
   return Object.entries(values).flatMap(([key, value]) => {
-    const schema = properties[key];
+    const said = properties[key];
+    const schema = definitions[said?.$ref?.replace('#/definitions/', '') ?? ''] ?? said;
     if (schema?.properties === undefined) return [key];
-    return leavesOf(value as Values, schema).map((leaf) => `${key}.${leaf}`);
+    return leavesOf(value as Values, schema, definitions).map((leaf) => `${key}.${leaf}`);
   });
 }
 

@@ -35,11 +35,6 @@ export const WORKLOAD_IMAGE = 'mayfly.test/workload:1';
 
 /** @param debian where Debian's packages are unpacked @param client a static program */
 export function workloadImage(debian: string, client: string): Buffer {
-  const program = (name: string, path: string): TarEntry => ({
-    name,
-    content: { file: readFileSync(path) },
-    mode: 0o755,
-  });
   return dockerArchive({
     name: WORKLOAD_IMAGE,
     // What sandboxes run as well: it waits.
@@ -51,6 +46,15 @@ export function workloadImage(debian: string, client: string): Buffer {
       program('bin/workload', client),
     ],
   });
+}
+
+/** An image of a static program and nothing else. @param name of the image, and its tag */
+export function programImage(name: string, path: string): Buffer {
+  return dockerArchive({ name, entrypoint: ['/program'], files: [program('program', path)] });
+}
+
+function program(name: string, path: string): TarEntry {
+  return { name, content: { file: readFileSync(path) }, mode: 0o755 };
 }
 
 function digestOf(bytes: Buffer): string {

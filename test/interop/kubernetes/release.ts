@@ -11,26 +11,32 @@ export const RELEASE = 'mayfly';
 export class Release {
   readonly #cluster: Cluster;
   readonly #helm: string;
+  readonly #lasting: Values;
 
-  private constructor(cluster: Cluster, helm: string) {
+  private constructor(cluster: Cluster, helm: string, lasting: Values) {
     this.#cluster = cluster;
     this.#helm = helm;
+    this.#lasting = lasting;
   }
 
-  /** Makes the namespace as an administrator does, installs the chart and waits for the agent. */
-  static async install(cluster: Cluster, helm: string, values: Values): Promise<Release> {
-    const release = new Release(cluster, helm);
+  /**
+   * Makes the namespace as an administrator does, installs the chart and waits for its pods.
+   *
+   * @param lasting values that stay whatever else is changed
+   */
+  static async install(cluster: Cluster, helm: string, lasting: Values): Promise<Release> {
+    const release = new Release(cluster, helm, lasting);
     await cluster.kubectl.run('create', 'namespace', RELEASE);
     await cluster.kubectl.run('label', 'namespace', RELEASE, 'pod-security.kubernetes.io/enforce=privileged');
-    await release.upgrade(values);
+    await release.upgrade({});
     return release;
   }
 
-  /** Changes the values, all of them, and waits until the agent runs with them. */
+  /** Changes all values but the lasting ones, and waits until the agent runs with them. */
   async upgrade(values: Values): Promise<void> {
     const { machine } = this.#cluster;
     const file = join(machine.directory, 'values.json');
-    writeFileSync(machine.path(file), JSON.stringify(values));
+    writeFileSync(machine.path(file), JSON.stringify({ ...this.#lasting, ...values }));
     const args = ['--namespace', RELEASE, '--values', file, '--kubeconfig', this.#cluster.kubectl.kubeconfig];
     await machine.run([this.#helm, 'upgrade', '--install', '--reset-values', RELEASE, CHART, ...args]);
     await this.rolledOut();
@@ -42,10 +48,11 @@ export class Release {
     await this.#cluster.machine.run([this.#helm, 'uninstall', RELEASE, ...args]);
   }
 
-  /** Resolves when each node has an agent of the newest version that is ready. */
+  /** Resolves when each node has an agent, and a CSI driver, of the newest version that is ready. */
   async rolledOut(): Promise<void> {
     const { kubectl } = this.#cluster;
-    await kubectl.run('rollout', 'status', `daemonset/${RELEASE}`, `--namespace=${RELEASE}`, '--timeout=100s');
+    const selector = `--selector=app.kubernetes.io/instance=${RELEASE}`;
+    await kubectl.run('rollout', 'status', 'daemonset', selector, `--namespace=${RELEASE}`, '--timeout=100s');
   }
 
   /** The agent's own command line, in its container. @returns what it says with `--json` */
@@ -66,12 +73,12 @@ export class Release {
     return JSON.parse(await machine.run([process.execPath, MAIN, ...status])) as Status;
   }
 
-  /** The pod that the agent runs in. */
-  async pod(): Promise<AgentPod> {
-    const pods = ['get', 'pods', `--namespace=${RELEASE}`, '--selector=app.kubernetes.io/name=mayfly'];
+  /** The pod of that name, by its label: the agent's, or that of the `spiffe-csi-driver`. */
+  async pod(name = 'mayfly'): Promise<AgentPod> {
+    const pods = ['get', 'pods', `--namespace=${RELEASE}`, `--selector=app.kubernetes.io/name=${name}`];
     const { items } = await this.#cluster.kubectl.json<{ readonly items: readonly AgentPod[] }>(...pods);
     const [pod, ...others] = items;
-    if (pod === undefined || others.length > 0) throw new Error(`${items.length} agents on one node`);
+    if (pod === undefined || others.length > 0) throw new Error(`${items.length} pods of ${name} on one node`);
     return pod;
   }
 }

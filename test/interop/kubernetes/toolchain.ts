@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { Equipment } from '../equipment.ts';
 import { built, tool } from '../toolchains.ts';
 import { saveAgentImage } from './agent-image.ts';
+import { DRIVER, nameOf, REGISTRAR } from './csi.ts';
 import { unpackPackages } from './debian.ts';
-import { workloadImage } from './image.ts';
+import { programImage, workloadImage } from './image.ts';
 
 const here = import.meta.dirname;
 const VERSION = 'v1.34.0';
@@ -19,6 +20,8 @@ export interface NodePrograms {
   readonly debian: string;
   /** The image of workloads, in a file. */
   readonly workloadImage: string;
+  /** The images of the CSI driver and of what tells the kubelet of it, in files. */
+  readonly csiImages: readonly [driver: string, registrar: string];
   /** The image of the agent, in a file. */
   readonly agentImage: string;
 }
@@ -34,6 +37,7 @@ export const NODE_PROGRAMS: NodePrograms = {
   node: placeOf('node'),
   debian: join(placeOf('debian'), 'root'),
   workloadImage: placeOf('workload.tar'),
+  csiImages: [placeOf('csi-driver.tar'), placeOf('csi-registrar.tar')],
   agentImage: placeOf('agent.tar'),
 };
 
@@ -55,6 +59,12 @@ export function nodeTools(): Promise<Equipment> {
     const workload = placeOf('workload');
     await goBuild('../go', workload, ['./held']);
     writeFileSync(NODE_PROGRAMS.workloadImage, workloadImage(NODE_PROGRAMS.debian, workload));
+    const [driver, registrar] = [placeOf('csi-driver'), placeOf('csi-registrar')];
+    await goBuild('csi', driver, ['github.com/spiffe/spiffe-csi/cmd/spiffe-csi-driver']);
+    await goBuild('csi', registrar, ['./registrar']);
+    const [driverImage, registrarImage] = NODE_PROGRAMS.csiImages;
+    writeFileSync(driverImage, programImage(nameOf(DRIVER), driver));
+    writeFileSync(registrarImage, programImage(nameOf(REGISTRAR), registrar));
   });
 }
 

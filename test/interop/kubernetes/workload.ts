@@ -5,9 +5,18 @@ import type { Cluster } from './cluster.ts';
 import { WORKLOAD_IMAGE } from './image.ts';
 import { PodLog, type PodName } from './pod-log.ts';
 
-/** The namespace of all workloads. */
-export const NAMESPACE = 'shop';
 const SOCKET_DIR = '/run/mayfly';
+
+/** Where workloads are, and by what they have the directory of the socket. */
+export interface Place {
+  readonly namespace: string;
+  readonly volume: object;
+}
+
+/** Where almost all are. */
+export const SHOP: Place = { namespace: 'shop', volume: { hostPath: { path: SOCKET_DIR, type: 'Directory' } } };
+/** Where Pod Security lets nobody have a directory of the node. */
+export const BANK: Place = { namespace: 'bank', volume: { csi: { driver: 'csi.spiffe.io', readOnly: true } } };
 
 /** A line of `test/interop/go/held`: what is held now, or why it is not known. */
 export interface Held {
@@ -38,13 +47,9 @@ export class Workload {
     this.log = new PodLog(cluster.machine, pod);
   }
 
-  /** A bare pod. @param serviceAccount of which {@link prepareNamespace} has made some */
-  static async start(cluster: Cluster, name: string, serviceAccount: string): Promise<Workload> {
-    const metadata = { name, namespace: NAMESPACE };
-    await cluster.kubectl.apply(
-      JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec: podSpec(serviceAccount) }),
-    );
-    const { metadata: pod } = await cluster.kubectl.json<PodObject>('get', 'pod', name, `--namespace=${NAMESPACE}`);
+  /** A bare pod. @param serviceAccount of which {@link prepareNamespace} has made some @throws when it is not admitted */
+  static async start(cluster: Cluster, name: string, serviceAccount: string, place: Place = SHOP): Promise<Workload> {
+    const pod = await startPod(cluster, name, place.namespace, podSpec(serviceAccount, place.volume));
     return new Workload(cluster, pod);
   }
 
@@ -54,16 +59,16 @@ export class Workload {
     const deployment = {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
-      metadata: { name, namespace: NAMESPACE },
+      metadata: { name, namespace: SHOP.namespace },
       spec: {
         replicas: 1,
         selector: { matchLabels: labels },
-        template: { metadata: { labels }, spec: podSpec(serviceAccount) },
+        template: { metadata: { labels }, spec: podSpec(serviceAccount, SHOP.volume) },
       },
     };
     await cluster.kubectl.apply(JSON.stringify(deployment));
     const pod = await eventually(`a pod of ${name}`, async () => {
-      const asked = ['get', 'pods', `--namespace=${NAMESPACE}`, `--selector=app=${name}`];
+      const asked = ['get', 'pods', `--namespace=${SHOP.namespace}`, `--selector=app=${name}`];
       const { items } = await cluster.kubectl.json<{ readonly items: readonly PodObject[] }>(...asked);
       return items[0];
     });
@@ -94,10 +99,8 @@ export class RelyingParty {
   }
 
   static async start(cluster: Cluster, name: string, serviceAccount: string): Promise<RelyingParty> {
-    const spec = podSpec(serviceAccount, AGENT_IMAGE, ['mayfly', 'watch', '--json']);
-    const metadata = { name, namespace: NAMESPACE };
-    await cluster.kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec }));
-    const { metadata: pod } = await cluster.kubectl.json<PodObject>('get', 'pod', name, `--namespace=${NAMESPACE}`);
+    const spec = podSpec(serviceAccount, SHOP.volume, AGENT_IMAGE, ['mayfly', 'watch', '--json']);
+    const pod = await startPod(cluster, name, SHOP.namespace, spec);
     const party = new RelyingParty(cluster, pod);
     await party.#log.first('an identity', () => true);
     return party;
@@ -114,13 +117,30 @@ export class RelyingParty {
   }
 }
 
-/** Makes the namespace of the workloads, and the service accounts that they run as. */
-export async function prepareNamespace({ kubectl }: Cluster, serviceAccounts: readonly string[]): Promise<void> {
-  await kubectl.run('create', 'namespace', NAMESPACE);
-  for (const name of serviceAccounts) await kubectl.run('create', 'serviceaccount', name, `--namespace=${NAMESPACE}`);
+/** Makes a namespace for workloads, and the service accounts that they run as. @param level of Pod Security */
+export async function prepareNamespace(
+  { kubectl }: Cluster,
+  { namespace }: Place,
+  serviceAccounts: readonly string[],
+  level = 'privileged',
+): Promise<void> {
+  await kubectl.run('create', 'namespace', namespace);
+  await kubectl.run('label', 'namespace', namespace, `pod-security.kubernetes.io/enforce=${level}`);
+  for (const name of serviceAccounts) await kubectl.run('create', 'serviceaccount', name, `--namespace=${namespace}`);
 }
 
-function podSpec(serviceAccountName: string, image = WORKLOAD_IMAGE, command: readonly string[] = ['/bin/workload']) {
+async function startPod({ kubectl }: Cluster, name: string, namespace: string, spec: object): Promise<PodName> {
+  await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace }, spec }));
+  return (await kubectl.json<PodObject>('get', 'pod', name, `--namespace=${namespace}`)).metadata;
+}
+
+/** What the level `restricted` lets a pod be, its volumes aside. */
+function podSpec(
+  serviceAccountName: string,
+  volume: object,
+  image = WORKLOAD_IMAGE,
+  command: readonly string[] = ['/bin/workload'],
+) {
   return {
     serviceAccountName,
     automountServiceAccountToken: false,
@@ -132,11 +152,17 @@ function podSpec(serviceAccountName: string, image = WORKLOAD_IMAGE, command: re
         imagePullPolicy: 'Never',
         command,
         env: [{ name: 'SPIFFE_ENDPOINT_SOCKET', value: `unix://${SOCKET_DIR}/api.sock` }],
-        securityContext: { runAsUser: 1000, allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+        securityContext: {
+          runAsUser: 1000,
+          runAsNonRoot: true,
+          allowPrivilegeEscalation: false,
+          capabilities: { drop: ['ALL'] },
+          seccompProfile: { type: 'RuntimeDefault' },
+        },
         volumeMounts: [{ name: 'mayfly', mountPath: SOCKET_DIR, readOnly: true }],
       },
     ],
-    volumes: [{ name: 'mayfly', hostPath: { path: SOCKET_DIR, type: 'Directory' } }],
+    volumes: [{ name: 'mayfly', ...volume }],
   };
 }
 

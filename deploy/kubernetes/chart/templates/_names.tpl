@@ -20,12 +20,48 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{- define "mayfly.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{/* The pods of the CSI driver are no agents: nothing that selects those takes them. */}}
+{{- define "mayfly.csiSelector" -}}
+app.kubernetes.io/name: spiffe-csi-driver
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
+
+{{/* Called with an image of the values, and the tag that it has unless one is said. */}}
+{{- define "mayfly.image" -}}
+{{- $image := index . 0 }}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default (index . 1) }}
+{{- end }}
+{{- end }}
+
+{{/* On which nodes the pods of a DaemonSet are, and as what: those of the CSI driver are where agents are. */}}
+{{- define "mayfly.placement" -}}
+priorityClassName: {{ .Values.priorityClassName }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  seccompProfile:
+    type: RuntimeDefault
+  {{- with .Values.seLinuxOptions }}
+  seLinuxOptions:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 
 {{/*
