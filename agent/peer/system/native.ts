@@ -83,6 +83,7 @@ export const libc = {
   prctl: library.func('int prctl(int, ulong)') as (option: number, value: number) => number,
   setrlimit: library.func('int setrlimit(int, void *)') as (resource: number, limit: Buffer) => number,
   exit: library.func('void _exit(int)') as (status: number) => void,
+  mallocTrim: library.func('int malloc_trim(size_t)') as (pad: number) => number,
   getpwuid: library.func('int getpwuid_r(uint, void *, void *, size_t, void *)') as NameLookup & (() => number),
   getgrgid: library.func('int getgrgid_r(uint, void *, void *, size_t, void *)') as NameLookup & (() => number),
 } as const;
