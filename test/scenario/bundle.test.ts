@@ -17,13 +17,14 @@ const ORIGIN = { version: '1.2.3', commit: 'c'.repeat(40), date: '2026-01-02T03:
 
 let home: Home;
 let folder: string;
+let code: string;
 let program: readonly [string, ...string[]];
 
 beforeAll(async () => {
   home = new Home();
   // Far from the clone: whatever was left out is not found.
   folder = mkdtempSync(join(tmpdir(), 'mayfly-bundle-'));
-  const { code } = await bundle(ROOT, ORIGIN);
+  ({ code } = await bundle(ROOT, ORIGIN));
   writeFileSync(join(folder, 'mayfly.mjs'), code);
   copyFileSync(installedNative(ROOT), join(folder, 'koffi.node'));
   program = [process.execPath, '--max-semi-space-size=2', join(folder, 'mayfly.mjs')];
@@ -51,6 +52,12 @@ test('it says what it was made from', async () => {
     node: process.version,
     platform: `linux-${process.arch}`,
   });
+});
+
+test('it has nothing that costs each start its time', () => {
+  // An import of a module of Node's evaluates all that it exports.
+  expect(code).not.toMatch(/\bimport\b[^;]{0,2000}?\bfrom\s?["'`]/);
+  expect(code).not.toContain('protobufjs');
 });
 
 test('every command is in it', async () => {
