@@ -1,7 +1,6 @@
-import { basename, dirname } from 'node:path';
-import { type FSWatcher, watch } from 'chokidar';
+import { type FSWatcher, watch } from 'node:fs';
 import type { Alarm, Clock } from '../kernel/clock.ts';
-import { messageOf } from '../kernel/errors.ts';
+import { messageOf, systemCodeOf } from '../kernel/errors.ts';
 import type { Log } from '../kernel/log.ts';
 import { type Survey, survey } from './glob.ts';
 
@@ -49,7 +48,7 @@ class PathWatcher implements Watcher {
   readonly #onChange: () => void;
   readonly #complaints = new Set<string>();
   #directories: Survey['directories'] = new Map();
-  #watcher: FSWatcher | undefined;
+  #watchers: readonly FSWatcher[] | undefined;
   #quiet: Alarm | undefined;
   #burstSince: number | undefined;
   /** The rounds of watching again run one at a time, in this chain. */
@@ -72,7 +71,7 @@ class PathWatcher implements Watcher {
   async #end(): Promise<void> {
     this.#quiet?.cancel();
     await this.#work;
-    await this.#watcher?.close();
+    this.#watchers?.forEach((watcher) => watcher.close());
   }
 
   /** Walks the ways and watches what they lead through, until both agree. */
@@ -80,34 +79,28 @@ class PathWatcher implements Watcher {
     for (let round = 0; round < MOST_ROUNDS && this.#closed === undefined; round += 1) {
       // Whoever loads the files says of a directory that it cannot be read; here it is only not watched.
       const { directories } = await survey(this.#patterns, () => {});
-      if (this.#watcher !== undefined && sameDirectories(this.#directories, directories)) {
+      if (this.#watchers !== undefined && sameDirectories(this.#directories, directories)) {
         this.#directories = directories;
         return;
       }
-      const before = this.#watcher;
-      this.#watcher = await this.#open(directories);
+      const before = this.#watchers;
       this.#directories = directories;
-      await before?.close();
+      this.#watchers = [...directories.keys()].flatMap((directory) => this.#watch(directory) ?? []);
+      before?.forEach((watcher) => watcher.close());
     }
   }
 
-  async #open(directories: Survey['directories']): Promise<FSWatcher> {
-    const isOf = (path: string): boolean =>
-      directories.has(path) || directories.get(dirname(path))?.concerns(basename(path)) === true;
-    const watcher = watch([...directories.keys()], {
-      ignoreInitial: true,
-      followSymlinks: false,
-      depth: 0,
-      // Bursts are coalesced here; chokidar's own way of doing it holds deletions back.
-      atomic: false,
-      ignored: (path) => !isOf(path),
-    });
-    const { promise, resolve } = Promise.withResolvers<void>();
-    watcher.on('ready', resolve);
-    watcher.on('all', () => this.#stir());
-    watcher.on('error', (error) => this.#complain(error));
-    await promise;
-    return watcher;
+  #watch(directory: string): FSWatcher | undefined {
+    try {
+      const watcher = watch(directory, (_event, name) => {
+        if (name === null || this.#directories.get(directory)?.concerns(name) === true) this.#stir();
+      });
+      return watcher.on('error', (error) => this.#complain(error));
+    } catch (error) {
+      // It has gone since it was seen, which is a change of the one above it.
+      if (systemCodeOf(error) !== 'ENOENT' && systemCodeOf(error) !== 'ENOTDIR') this.#complain(error);
+      return undefined;
+    }
   }
 
   #stir(): void {
