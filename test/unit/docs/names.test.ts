@@ -2,6 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { configKeys, configSections } from '../../../agent/config/keys.ts';
 import { unwrap } from '../../../agent/config/schema-problems.ts';
 import { entryFileSchema } from '../../../agent/registry/entry-file.ts';
@@ -21,24 +22,34 @@ const madeUp = new Set([
   ...['config', 'entries', 'federated_bundle'].flatMap((what) => [`${what}.reloaded`, `${what}.reload_failed`]),
 ]);
 const keys = new Set([...configKeys.map(({ name }) => name), ...configSections]);
-const sections = new Set([...configSections, ...[...written, ...madeUp].map((name) => name?.split('.')[0])]);
+const values = new Set(pathsOf(parse(readFileSync(join(ROOT, 'deploy/kubernetes/chart/values.yaml'), 'utf8'))));
+const sections = new Set([...configSections, ...[...written, ...madeUp, ...values].map((name) => name?.split('.')[0])]);
 const metrics = new Set(METRICS.flatMap(({ families }) => Object.keys(families)));
-/** Files, a gRPC service, and the chart's own keys. */
-const OTHERS =
-  /\.(yaml|service|socket|mjs|pem|json|jsonl)$|^grpc\.health\.v1$|^config\.metrics$|^metrics\.(enabled|podMonitor\.enabled)$/;
+/** Files, a gRPC service, a CSI driver, and what the chart hands on to the configuration. */
+const OTHERS = /\.(yaml|service|socket|mjs|pem|json|jsonl)$|^grpc\.health\.v1$|^csi\.spiffe\.io$|^config\.metrics$/;
+
+/** The values of the chart, and what they stand in. */
+function pathsOf(of: object, above = ''): readonly string[] {
+  return Object.entries(of).flatMap(([key, value]: [string, unknown]) => [
+    `${above}${key}`,
+    ...(typeof value === 'object' && value !== null ? pathsOf(value, `${above}${key}.`) : []),
+  ]);
+}
 
 /** Names with dots between backticks that look like keys, events or records and are none. */
 function unknownIn(text: string): readonly string[] {
   return [...text.matchAll(/`([a-z0-9_]+(?:\.[a-zA-Z0-9_]+)+)`/g)]
     .map(([, name = '']) => name)
     .filter((name) => sections.has(name.split('.')[0] ?? ''))
-    .filter((name) => !keys.has(name) && !written.has(name) && !madeUp.has(name) && !OTHERS.test(name));
+    .filter(
+      (name) => !keys.has(name) && !values.has(name) && !written.has(name) && !madeUp.has(name) && !OTHERS.test(name),
+    );
 }
 
 test('a name that there is not is noticed', () => {
-  expect(unknownIn('`peer.max_connection`, `ledger.fulll`, `authority.rotating`')).toHaveLength(3);
+  expect(unknownIn('`peer.max_connection`, `ledger.fulll`, `authority.rotating`, `csi.nam`')).toHaveLength(4);
   expect(
-    unknownIn('`peer.max_connections`, `ledger.full`, `svid.issued`, `authority.rotated`, `sshd.service`'),
+    unknownIn('`peer.max_connections`, `ledger.full`, `svid.issued`, `authority.rotated`, `csi.name`, `sshd.service`'),
   ).toEqual([]);
 });
 
