@@ -18,8 +18,13 @@ export interface NameCacheOptions {
   readonly ttl?: number;
   /** How long a caller waits for an answer, in milliseconds; 500 unless said. */
   readonly deadline?: number;
-  /** How many answers are remembered; 4096 unless said. */
+  /** How many names are remembered, and how many numbers that nobody has; 4096 unless said. */
   readonly size?: number;
+}
+
+interface Known {
+  readonly name: string | undefined;
+  readonly until: number;
 }
 
 interface Question {
@@ -38,14 +43,19 @@ const SENTENCES = {
     'The name of a group could not be looked up, unix:group and unix:supplementary_group are not said of it; look at the services in nsswitch.conf',
 } as const;
 
-/** Names of users and groups, remembered briefly. That a name could not be found out in time is no error for who asks. */
+/**
+ * Names of users and groups, remembered briefly. That a name could not be found out in time is no error for who asks; while the directory
+ * does not answer, what had a name goes by it on, so that nobody loses what he has because of that.
+ */
 export class NameCache {
   readonly #directory: NameDirectory;
   readonly #clock: Clock;
   readonly #ttl: number;
   readonly #deadline: number;
   readonly #size: number;
-  readonly #known = new Map<string, { readonly name: string | undefined; readonly until: number }>();
+  readonly #names = new Map<string, Known>();
+  // Apart from the names: whoever may give himself numbers that nobody has must not have them forgotten.
+  readonly #strangers = new Map<string, Known>();
   readonly #questions = new Map<string, Question>();
   readonly #shortcomings: Shortcomings<keyof typeof SENTENCES>;
   #closed = false;
@@ -69,6 +79,28 @@ export class NameCache {
     return this.#name('group', gid);
   }
 
+  /**
+   * The names of groups in their order, in the time that one has. They are asked for one after the other: a process with a thousand
+   * groups has one question under way, like everybody else. Never rejects.
+   */
+  async groups(gids: readonly number[]): Promise<readonly (string | undefined)[]> {
+    const until = this.#clock.monotonic() + this.#deadline;
+    const names: (string | undefined)[] = [];
+    let unasked: number | undefined;
+    for (const gid of gids) {
+      const key = keyOf('group', gid);
+      const known = this.#known(key);
+      if (known !== undefined) names.push(known.name);
+      else if (this.#clock.monotonic() < until) names.push(await this.group(gid));
+      else {
+        names.push(this.#last(key));
+        unasked ??= gid;
+      }
+    }
+    if (unasked !== undefined) this.#shortcomings.note('group', `group ${unasked}: ${this.#tooLate}`);
+    return names;
+  }
+
   shortcomings(): readonly string[] {
     return this.#shortcomings.list();
   }
@@ -80,9 +112,9 @@ export class NameCache {
   }
 
   #name(kind: 'user' | 'group', id: number): Promise<string | undefined> {
-    const key = `${kind}:${id}`;
-    const known = this.#known.get(key);
-    if (known !== undefined && this.#clock.monotonic() < known.until) return Promise.resolve(known.name);
+    const key = keyOf(kind, id);
+    const known = this.#known(key);
+    if (known !== undefined) return Promise.resolve(known.name);
     if (this.#closed) return Promise.resolve(undefined);
     const asked = this.#questions.get(key) ?? this.#ask(key, kind, id);
     return asked.answer;
@@ -92,8 +124,8 @@ export class NameCache {
     const stop = new AbortController();
     const { promise: answer, resolve } = Promise.withResolvers<string | undefined>();
     const late = this.#clock.after(this.#deadline, () => {
-      this.#shortcomings.note(kind, `${kind} ${id}: no answer within ${this.#deadline} ms`);
-      resolve(undefined);
+      this.#shortcomings.note(kind, `${kind} ${id}: ${this.#tooLate}`);
+      resolve(this.#last(key));
     });
     const tooLate = this.#clock.after(GIVE_UP_MS, () => stop.abort(new Error(`no answer within ${GIVE_UP_MS} ms`)));
     const look = async (): Promise<void> => {
@@ -103,7 +135,8 @@ export class NameCache {
         this.#remember(key, name, this.#ttl);
       } catch (error) {
         if (!this.#closed) this.#shortcomings.note(kind, `${kind} ${id}: ${messageOf(error)}`);
-        this.#remember(key, undefined, ERROR_TTL_MS);
+        name = this.#last(key);
+        this.#remember(key, name, ERROR_TTL_MS);
       }
       late.cancel();
       tooLate.cancel();
@@ -116,11 +149,32 @@ export class NameCache {
     return question;
   }
 
-  #remember(key: string, name: string | undefined, ttl: number): void {
-    this.#known.delete(key);
-    this.#known.set(key, { name, until: this.#clock.monotonic() + ttl });
-    if (this.#known.size <= this.#size) return;
-    const [oldest] = this.#known.keys();
-    if (oldest !== undefined) this.#known.delete(oldest);
+  get #tooLate(): string {
+    return `no answer within ${this.#deadline} ms`;
   }
+
+  /** What was said a while ago and is believed. */
+  #known(key: string): Known | undefined {
+    const known = this.#names.get(key) ?? this.#strangers.get(key);
+    return known !== undefined && this.#clock.monotonic() < known.until ? known : undefined;
+  }
+
+  /** The name that it had, however long ago that was said. */
+  #last(key: string): string | undefined {
+    return this.#names.get(key)?.name;
+  }
+
+  #remember(key: string, name: string | undefined, ttl: number): void {
+    this.#names.delete(key);
+    this.#strangers.delete(key);
+    const among = name === undefined ? this.#strangers : this.#names;
+    among.set(key, { name, until: this.#clock.monotonic() + ttl });
+    if (among.size <= this.#size) return;
+    const [oldest] = among.keys();
+    if (oldest !== undefined) among.delete(oldest);
+  }
+}
+
+function keyOf(kind: 'user' | 'group', id: number): string {
+  return `${kind}:${id}`;
 }

@@ -19,6 +19,8 @@ export interface UnixAttestorOptions extends UnixSelectors {
 }
 
 const MAX_HASH_SIZE = 256 * 1024 ** 2;
+// As many as directories give anybody. The kernel takes 65,536, which root in any container can give himself.
+const MOST_GROUPS = 1024;
 // What procfs answers for a process that is gone, or that the agent may not look at: not dumpable, of another user, hidepid.
 const NOT_READABLE: ReadonlySet<string | undefined> = new Set(['EACCES', 'EPERM', 'ENOENT', 'ESRCH']);
 
@@ -26,8 +28,10 @@ const ANY_PATH =
   'attestors.unix.path is any: unix:path is believed as the process shows it, and any user can show any path';
 const SENTENCES = {
   status: 'The supplementary groups of a process may not be read, unix:supplementary_gid and _group are not said of it',
+  groups: 'A process has more than 1024 supplementary groups, unix:supplementary_gid and _group are not said of it',
   executable:
     'The executable of a process may not be read, unix:path and unix:sha256 are not said of it; run the agent as root or with CAP_SYS_PTRACE',
+  file: 'The file system of an executable tells the agent nothing of it, unix:path and unix:sha256 are not said of it; FUSE does so without allow_other',
   path: 'The path of an executable names another file or none for the agent (a mount namespace, a container, an upgrade since it started), unix:path is not said of it',
   size: 'An executable is larger than attestors.unix.max_hash_size, unix:sha256 is not said of it',
   digest: 'An executable could not be hashed, unix:sha256 is not said of it',
@@ -54,8 +58,8 @@ export class UnixAttestor implements Attestor {
   async attest(instance: ProcessInstance, signal: AbortSignal): Promise<Found> {
     const found = await Promise.all([
       this.#user(instance.uid),
-      this.#group('gid', 'group', instance.gid),
-      ...this.#supplementaryGroups(instance).map((gid) => this.#group('supplementary_gid', 'supplementary_group', gid)),
+      this.#group(instance.gid),
+      this.#supplementaryGroups(instance),
       this.#program(instance, signal),
     ]);
     return { selectors: found.flat(), context: NO_CONTEXT };
@@ -77,22 +81,36 @@ export class UnixAttestor implements Attestor {
     return name === undefined ? [number] : [number, selector('unix', 'user', name)];
   }
 
-  async #group(numberType: string, nameType: string, gid: number): Promise<Selector[]> {
+  async #group(gid: number): Promise<Selector[]> {
     const name = await this.#names.group(gid);
-    const number = selector('unix', numberType, String(gid));
-    return name === undefined ? [number] : [number, selector('unix', nameType, name)];
+    const number = selector('unix', 'gid', String(gid));
+    return name === undefined ? [number] : [number, selector('unix', 'group', name)];
   }
 
-  /** SO_PEERCRED does not tell them, so they are read from procfs, which answers from memory and is asked in line. */
-  #supplementaryGroups(instance: ProcessInstance): readonly number[] {
+  async #supplementaryGroups(instance: ProcessInstance): Promise<Selector[]> {
+    const gids = this.#supplementaryGids(instance);
+    const names = await this.#names.groups(gids);
+    return gids.flatMap((gid, index) => {
+      const name = names[index];
+      const number = selector('unix', 'supplementary_gid', String(gid));
+      return name === undefined ? [number] : [number, selector('unix', 'supplementary_group', name)];
+    });
+  }
+
+  /**
+   * SO_PEERCRED does not tell them, so they are read from procfs, which answers from memory and is asked in line. None of too many is
+   * said: a part of them would be a guess.
+   */
+  #supplementaryGids(instance: ProcessInstance): readonly number[] {
     try {
       const status = readFileSync(`/proc/${instance.pid}/status`, 'latin1');
-      const groups = statusField(status, 'Groups') ?? '';
-      return groups.split(' ').filter(Boolean).map(Number);
+      const gids = (statusField(status, 'Groups') ?? '').split(' ').filter(Boolean);
+      if (gids.length <= MOST_GROUPS) return gids.map(Number);
+      this.#shortcomings.note('groups', `process ${instance.pid} of uid ${instance.uid} has ${gids.length}`);
     } catch (error) {
       this.#unreadable('status', instance, error);
-      return [];
     }
+    return [];
   }
 
   async #program(instance: ProcessInstance, signal: AbortSignal): Promise<Selector[]> {
@@ -102,9 +120,10 @@ export class UnixAttestor implements Attestor {
     try {
       // Both at once: each is a way to another thread and back, and a new process waits for its first SVID.
       const [status, atPath] = await Promise.all([
-        statusOf(executable),
+        this.#statusOf(instance, executable),
         this.#says.path === true ? statusAtPath(executable.path) : undefined,
       ]);
+      if (status === undefined) return [];
       const path = this.#path(instance, executable, status, atPath);
       const sha256 = await this.#sha256(instance, executable, status, signal);
       return [path, sha256].filter((each) => each !== undefined);
@@ -118,6 +137,18 @@ export class UnixAttestor implements Attestor {
       return openExecutable(instance.pid);
     } catch (error) {
       this.#unreadable('executable', instance, error);
+      return undefined;
+    }
+  }
+
+  /** A file system of one user alone, as FUSE makes them, tells others nothing, and root neither. */
+  async #statusOf(instance: ProcessInstance, executable: Executable): Promise<BigIntStats | undefined> {
+    try {
+      return await statusOf(executable);
+    } catch (error) {
+      const code = systemCodeOf(error);
+      if (code !== 'EACCES' && code !== 'EPERM') throw error;
+      this.#shortcomings.note('file', `process ${instance.pid}: ${executable.path}: ${messageOf(error)}`);
       return undefined;
     }
   }

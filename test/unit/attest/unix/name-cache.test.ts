@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { NameCache } from '../../../../agent/attest/unix/name-cache.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 
@@ -70,7 +70,70 @@ describe('a name', () => {
   });
 });
 
+describe('the names of many groups', () => {
+  it('are asked for one after the other, those that are known at once', async () => {
+    const { directory, names } = setUp();
+    const known = names.group(2);
+    directory.open.get('group:2')?.resolve('two');
+    await known;
+    const three = names.groups([1, 2, 3]);
+    expect(directory.asked).toEqual(['group:2', 'group:1']);
+    directory.open.get('group:1')?.resolve('one');
+    await vi.waitFor(() => expect(directory.asked).toEqual(['group:2', 'group:1', 'group:3']));
+    directory.open.get('group:3')?.resolve(undefined);
+    expect(await three).toEqual(['one', 'two', undefined]);
+    expect(names.shortcomings()).toEqual([]);
+  });
+
+  it('take no longer together than one, and what is known is not left out for that', async () => {
+    const { clock, directory, names } = setUp();
+    const known = names.group(9);
+    directory.open.get('group:9')?.resolve('nine');
+    await known;
+    const all = names.groups([1, 2, 3, 9]);
+    await clock.elapse(500);
+    expect(await all).toEqual([undefined, undefined, undefined, 'nine']);
+    expect(directory.asked).toEqual(['group:9', 'group:1']);
+    expect(names.shortcomings()).toEqual([
+      expect.stringMatching(/unix:group.*last: "group 2: no answer within 500 ms"/),
+    ]);
+  });
+
+  it('that nobody has make none forgotten that somebody has', async () => {
+    const { directory, names } = setUp({ size: 2 });
+    for (const id of [7, 1, 2, 3]) {
+      const name = names.group(id);
+      directory.open.get(`group:${id}`)?.resolve(id === 7 ? 'seven' : undefined);
+      await name;
+    }
+    expect(await names.group(7)).toBe('seven');
+    expect(directory.asked).toHaveLength(4);
+  });
+});
+
 describe('a directory that is slow or down', () => {
+  it.each([
+    ['does not answer', undefined],
+    ['fails', new Error('EIO')],
+  ])('takes no name back while it %s', async (_, failure) => {
+    const { clock, directory, names } = setUp();
+    const first = names.user(7);
+    directory.open.get('user:7')?.resolve('seven');
+    await first;
+    clock.advance(60_000);
+    for (const at of [60_000, 90_000]) {
+      const later = names.user(7);
+      if (failure === undefined) await clock.elapse(500);
+      else directory.open.get('user:7')?.reject(failure);
+      expect([at, await later]).toEqual([at, 'seven']);
+      await clock.elapse(30_000);
+    }
+    expect(names.shortcomings().join()).toContain('user 7');
+    const gone = names.user(7);
+    directory.open.get('user:7')?.resolve(undefined);
+    expect(await gone).toBeUndefined();
+  });
+
   it('keeps nobody waiting for more than half a second, and serves who comes later', async () => {
     const { clock, directory, names } = setUp();
     const first = names.user(7);

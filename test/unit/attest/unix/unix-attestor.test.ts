@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -132,6 +134,27 @@ describe('what is said of a process', () => {
     }
   });
 
+  it.runIf(ROOT)(
+    'has no supplementary group where it has more than anybody is given, and status says so (as root)',
+    async () => {
+      const unix = attestor({ path: false, sha256: false }, new Names());
+      const of = (count: number) => Array.from({ length: count }, (_, index) => 2_000_000_000 + index);
+      const started = (count: number) =>
+        workload(
+          'setpriv',
+          ['--reuid=65534', '--regid=65534', `--groups=${of(count).join()}`, SHELL, '-c', READY],
+          NOBODYS,
+        );
+      const most = await attest(unix, await started(1024));
+      expect(most.slice(4)).toEqual(of(1024).map((gid) => `unix:supplementary_gid:${gid}`));
+      expect(unix.shortcomings()).toEqual([]);
+      expect(await attest(unix, await started(1025))).toEqual(most.slice(0, 4));
+      expect(unix.shortcomings()).toEqual([
+        expect.stringMatching(/more than 1024 supplementary groups.*uid 65534 has 1025/),
+      ]);
+    },
+  );
+
   it('has numbers alone where the directory of names fails, and status says so', async () => {
     const unix = attestor({ path: false, sha256: false }, { lookup: () => Promise.reject(new Error('LDAP is down')) });
     const process = await workload(SHELL, ['-c', READY], OWN);
@@ -235,6 +258,23 @@ describe.runIf(ROOT)('an agent without rights (as root, which can be one)', () =
     expect(unix.shortcomings()).toEqual([expect.stringMatching(/could not be hashed.*EACCES/)]);
   });
 });
+
+it.runIf(ROOT && existsSync('/dev/fuse') && spawnSync('fuse-overlayfs', ['--version']).status === 0)(
+  'says only numbers of a program in a file system of its user alone (as root, with fuse-overlayfs)',
+  async () => {
+    for (const name of ['lower', 'mount']) mkdirSync(join(directory, name), { mode: 0o755 });
+    copyFileSync(SHELL, join(directory, 'lower/sh'));
+    // Not everybody may open /dev/fuse everywhere. The server ends with its only program, which it was started by.
+    const mounting = `mknod ${directory}/fuse c 10 229 && chmod 666 ${directory}/fuse && mount --bind ${directory}/fuse /dev/fuse &&
+      exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups unshare --user --map-root-user --mount sh -c '
+        setpriv --pdeathsig KILL fuse-overlayfs -f -o lowerdir=lower mount 2>/dev/null &
+        until test -e mount/sh; do kill -0 $! || exit 1; sleep 0.05; done; exec mount/sh -c "${READY}"'`;
+    const process = await workload('unshare', ['--mount', 'sh', '-c', mounting], NOBODYS, { cwd: directory });
+    const unix = attestor();
+    expect(await attest(unix, process)).toEqual([`unix:uid:${NOBODY}`, `unix:gid:${NOBODY}`]);
+    expect(unix.shortcomings()).toEqual([expect.stringMatching(/file system.*mount\/sh: EACCES/)]);
+  },
+);
 
 it('says only numbers of a process that procfs hides from the agent, as hidepid does', async () => {
   const unix = attestor();
