@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { tenantOf } from './attest/container/container-of.ts';
 import { Contexts } from './attest/contexts.ts';
 import { AttestationRunner } from './attest/runner.ts';
 import { attestorsOf } from './attestors.ts';
@@ -160,7 +161,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
       issuer,
       revocation,
       contexts,
-      admit: () => listener.admission.attestation(),
+      admit: (instance) => listener.admission.attestation(tenantOf(instance)),
       clock,
       log,
       random: Math.random,
@@ -256,7 +257,7 @@ export async function startAgent({ config: source, clock, log, warnings = [], on
     }),
   );
 
-  const common = { proof, limits: peerLimits(config), log, clock };
+  const common = { proof, limits: peerLimits(config), tenantOf, log, clock };
   const adminListener = stack.adopt(
     await Listener.open({
       ...common,

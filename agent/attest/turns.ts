@@ -1,5 +1,5 @@
 interface Waiting {
-  readonly key: number;
+  readonly key: string;
   readonly start: () => void;
 }
 
@@ -9,7 +9,7 @@ interface Waiting {
  */
 export class Turns {
   readonly #limit: number;
-  readonly #busy = new Set<number>();
+  readonly #busy = new Set<string>();
   readonly #waiting = new Set<Waiting>();
 
   constructor(limit: number) {
@@ -21,7 +21,7 @@ export class Turns {
    *
    * @throws the reason of `signal`
    */
-  take(key: number, signal: AbortSignal): Promise<() => void> {
+  take(key: string, signal: AbortSignal): Promise<() => void> {
     const { promise, resolve, reject } = Promise.withResolvers<() => void>();
     const giveUp = (): void => {
       this.#waiting.delete(waiting);

@@ -196,10 +196,15 @@ const peer = mapping({
     count(1_000_000),
     2000,
     'reload',
-    'The most connections of one user. At most `peer.max_connections`.',
+    'The most connections of one user, of one pod or of one container. At most `peer.max_connections`.',
   ),
   max_calls_per_connection: key(count(100_000), 256, 'restart', 'The most calls under way on one connection.'),
-  max_attestations: key(count(10_000), 64, 'reload', 'The most attestations under way at a time.'),
+  max_attestations: key(
+    count(10_000),
+    128,
+    'reload',
+    'The most attestations under way at a time. No user, pod or container may have more of them than are left for others.',
+  ),
   preface_timeout: key(
     ttl('100ms', '10m'),
     '10s',

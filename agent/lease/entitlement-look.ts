@@ -34,7 +34,7 @@ export class EntitlementLook {
   }
 
   async #admitted(): Promise<Entitled> {
-    const leave = this.#parts.admit();
+    const leave = this.#parts.admit(this.#instance);
     try {
       return await this.now();
     } finally {

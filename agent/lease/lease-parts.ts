@@ -4,6 +4,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { Latest } from '../kernel/latest.ts';
 import type { Log } from '../kernel/log.ts';
 import type { TrustDomain } from '../kernel/spiffe-id.ts';
+import type { ProcessInstance } from '../peer/instance.ts';
 import type { Entitlement } from '../registry/entitlement.ts';
 import type { EntrySet } from '../registry/entry-set.ts';
 import type { Revocation } from '../revocation/revocation.ts';
@@ -21,7 +22,7 @@ export interface LeaseParts {
   readonly contexts: Contexts;
   readonly revocation: Revocation;
   /** Counts a caller's attestation in, returns how to count it out. @throws MayflyError `OVERLOADED` */
-  readonly admit: () => () => void;
+  readonly admit: (instance: ProcessInstance) => () => void;
   readonly clock: Clock;
   readonly log: Log;
   /** A number in [0, 1). */

@@ -1,4 +1,5 @@
 import { MayflyError } from '../kernel/errors.ts';
+import { Places } from './places.ts';
 import type { Refusals } from './refusals.ts';
 
 /** How much may be under way at once. */
@@ -21,13 +22,23 @@ export interface ConnectionSlot {
   readonly release: () => void;
 }
 
-/** Limits that are looked at before any work is done: one caller's excess is his own, and nobody waits in a queue. */
+/** Who connects. */
+export interface Newcomer {
+  readonly uid: number;
+  readonly pid: number;
+  /** With whom his connections are counted, such that "… has 7 connections" reads well. */
+  readonly tenant: string;
+}
+
+/**
+ * Limits that are looked at before any work is done: one caller's excess is his own, and nobody waits in a queue. Counted together is a
+ * tenant: whoever shares a user, or a pod or container, however many processes they are.
+ */
 export class Admission {
   readonly #refusals: Refusals;
-  readonly #byUid = new Map<number, number>();
+  readonly #connections = new Places();
+  readonly #attestations = new Places();
   #limits: AdmissionLimits;
-  #connections = 0;
-  #attestations = 0;
 
   constructor(limits: AdmissionLimits, refusals: Refusals) {
     this.#limits = limits;
@@ -35,11 +46,11 @@ export class Admission {
   }
 
   get connections(): number {
-    return this.#connections;
+    return this.#connections.count;
   }
 
   get attestations(): number {
-    return this.#attestations;
+    return this.#attestations.count;
   }
 
   /** New limits hold for what comes; what is under way already is not ended. */
@@ -47,44 +58,42 @@ export class Admission {
     this.#limits = limits;
   }
 
-  /** A place for a connection of `uid`, or `undefined` when there is none; that is counted then. */
-  connection(uid: number, pid: number): ConnectionSlot | undefined {
+  /** A place for a connection, or `undefined` when there is none; that is counted then. */
+  connection({ pid, tenant, uid }: Newcomer): ConnectionSlot | undefined {
     const { maxConnections, maxConnectionsPerUid } = this.#limits;
-    const ofUid = this.#byUid.get(uid) ?? 0;
-    if (ofUid >= maxConnectionsPerUid) {
-      const message = `uid ${uid} has ${ofUid} connections; peer.max_connections_per_uid allows ${maxConnectionsPerUid}`;
+    const own = this.#connections.of(tenant);
+    if (own >= maxConnectionsPerUid) {
+      const message = `${tenant} has ${own} connections; peer.max_connections_per_uid allows ${maxConnectionsPerUid}`;
       this.#refusals.add('too-many-connections-of-user', message, { uid, pid });
       return undefined;
     }
-    if (this.#connections >= maxConnections) {
-      const message = `there are ${this.#connections} connections; peer.max_connections allows ${maxConnections}`;
+    if (this.connections >= maxConnections) {
+      const message = `there are ${this.connections} connections; peer.max_connections allows ${maxConnections}`;
       this.#refusals.add('too-many-connections', message, { uid, pid });
       return undefined;
     }
-    this.#connections += 1;
-    this.#byUid.set(uid, ofUid + 1);
-    return this.#slot(uid, pid);
+    return this.#slot(this.#connections.take(tenant), uid, pid);
   }
 
   /**
-   * Admits one more attestation; returns what to do when it is over.
+   * Admits one more attestation; returns what to do when it is over. No tenant may have more under way than there are places left, so
+   * that there always are some for another: an attestation may be made to take seconds.
    *
    * @throws MayflyError `OVERLOADED`
    */
-  attestation(): () => void {
+  attestation(tenant: string): () => void {
     const { maxAttestations } = this.#limits;
-    if (this.#attestations >= maxAttestations) {
-      const message = `${maxAttestations} attestations are under way, and peer.max_attestations allows no more`;
-      this.#refusals.add('too-many-attestations', message);
-      throw new MayflyError('OVERLOADED', `${message}; try again`);
-    }
-    this.#attestations += 1;
-    return once(() => {
-      this.#attestations -= 1;
-    });
+    const [all, own] = [this.attestations, this.#attestations.of(tenant)];
+    if (own < maxAttestations - all) return this.#attestations.take(tenant);
+    const message =
+      all >= maxAttestations
+        ? `${all} attestations are under way, and peer.max_attestations allows no more`
+        : `${own} attestations of ${tenant} are under way, and of peer.max_attestations, ${maxAttestations}, nobody may have more than are left`;
+    this.#refusals.add('too-many-attestations', message);
+    throw new MayflyError('OVERLOADED', `${message}; try again`);
   }
 
-  #slot(uid: number, pid: number): ConnectionSlot {
+  #slot(release: () => void, uid: number, pid: number): ConnectionSlot {
     let calls = 0;
     return {
       call: () => {
@@ -99,12 +108,7 @@ export class Admission {
           calls -= 1;
         });
       },
-      release: once(() => {
-        this.#connections -= 1;
-        const left = (this.#byUid.get(uid) ?? 1) - 1;
-        if (left === 0) this.#byUid.delete(uid);
-        else this.#byUid.set(uid, left);
-      }),
+      release,
     };
   }
 }

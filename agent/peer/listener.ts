@@ -29,6 +29,8 @@ export interface ListenerOptions {
   readonly proof: Proof;
   readonly instances: Instances;
   readonly limits: PeerLimits;
+  /** With whom the connections of a process are counted. Never throws. */
+  readonly tenantOf: (process: { readonly pid: number; readonly uid: number }) => string;
   readonly log: Log;
   readonly clock: Clock;
   /**
@@ -113,11 +115,11 @@ export class Listener {
   #accept(socket: Socket): void {
     // An error is followed by 'close', where it is seen to.
     socket.on('error', () => undefined);
-    const { instances, proof, clock } = this.#options;
+    const { instances, proof, clock, tenantOf } = this.#options;
     const credentials = readCredentials(socket, proof);
     if ('kind' in credentials) return this.#refuse(socket, credentials);
     const { uid, pid, pidfd } = credentials;
-    const slot = this.admission.connection(uid, pid);
+    const slot = this.admission.connection({ uid, pid, tenant: tenantOf({ uid, pid }) });
     if (slot === undefined) {
       closeSync(pidfd);
       socket.destroy();

@@ -27,22 +27,23 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
   let kubelet: TestKubelet;
   let daemon: Daemon;
   let cgroups: PodCgroups;
+  let attestor: string;
 
   beforeAll(async () => {
     cgroups = new PodCgroups(UNIFIED ?? '');
     kubelet = await TestKubelet.start({ folder: home.folder });
     const { kubeletCaPath, kubeletSecurePort, tokenPath } = kubelet.options;
-    home.configure(
-      [
-        'attestors:',
-        '  k8s:',
-        '    enabled: true',
-        '    poll_interval: 500ms',
-        `    kubelet_secure_port: ${kubeletSecurePort}`,
-        `    kubelet_ca_path: ${kubeletCaPath}`,
-        `    token_path: ${tokenPath}`,
-      ].join('\n'),
-    );
+    attestor = [
+      'attestors:',
+      '  k8s:',
+      '    enabled: true',
+      '    poll_interval: 500ms',
+      `    kubelet_secure_port: ${kubeletSecurePort}`,
+      `    kubelet_ca_path: ${kubeletCaPath}`,
+      `    token_path: ${tokenPath}`,
+      '',
+    ].join('\n');
+    home.configure(attestor);
     daemon = await Daemon.start(home, { env: { MY_NODE_NAME: 'localhost' } });
   });
 
@@ -88,6 +89,24 @@ describe.skipIf(UNIFIED === undefined)('a process in a pod (needs root and cgrou
     await eventually('the list is asked for twice', () => (kubelet.requests > asked + 1 ? true : undefined));
     kubelet.list(pod('pay-2'));
     expect((await served).ids).toEqual(['spiffe://example.org/pay']);
+  });
+
+  test('does not wait behind those of another pod that are made to wait', async () => {
+    const mark = daemon.log.mark;
+    home.configure(`${attestor}peer: { max_attestations: 2 }`);
+    await daemon.logged('config.reloaded', mark);
+    kubelet.list(pod('pay-11', { containers: [{ name: 'pay-11' }] }), pod('ship-11'));
+    await using waiting = workload('pay-11');
+    await using more = workload('pay-11');
+    await using ship = workload('ship-11');
+    const asked = kubelet.requests;
+    const served = waiting.x509();
+    await eventually('it waits', () => (kubelet.requests > asked + 1 ? true : undefined));
+    await expect(more.x509()).rejects.toThrow(`1 attestations of pod ${uidOf('pay-11')} are under way`);
+    expect((await ship.x509()).ids).toEqual(['spiffe://example.org/ship']);
+    kubelet.list(pod('pay-11'), pod('ship-11'));
+    expect((await served).ids).toEqual(['spiffe://example.org/pay']);
+    home.configure(attestor);
   });
 
   test('whose cgroup names another pod than the kubelet gets nothing', async () => {

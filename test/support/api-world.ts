@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import type { Found } from '../../agent/attest/attestor.ts';
 import { NOTHING } from '../../agent/attest/attestor.ts';
+import { tenantOf } from '../../agent/attest/container/container-of.ts';
 import { Contexts } from '../../agent/attest/contexts.ts';
 import { AttestationRunner } from '../../agent/attest/runner.ts';
 import { NameCache } from '../../agent/attest/unix/name-cache.ts';
@@ -181,7 +182,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     issuer,
     revocation,
     contexts: new Contexts(),
-    admit: () => listener.admission.attestation(),
+    admit: (instance) => listener.admission.attestation(tenantOf(instance)),
     clock,
     log,
     random: () => 0.5,
@@ -250,6 +251,7 @@ export async function apiWorld(entries: readonly Entry[], options: WorldOptions 
     sockets: [{ path, mode: 0o777 }],
     proof: strongestProof(false),
     instances,
+    tenantOf,
     limits: {
       maxConnections: 100,
       maxConnectionsPerUid: 100,

@@ -18,9 +18,29 @@ export function containerOf(
   { pid }: Pick<ProcessInstance, 'pid'>,
   cgroups: string = CGROUPS,
 ): ContainerPlace | undefined {
+  return placeOf(pid, readText(`/proc/${pid}/mountinfo`), cgroups);
+}
+
+/**
+ * Who is counted with a process where there is not enough for everybody: its pod, or its container, since most of them run as root, and
+ * else its user. Such that "… has 7 connections" reads well. Of whom no more can be told it is the user, and so of a container that a
+ * user has named himself.
+ */
+export function tenantOf({ pid, uid }: Pick<ProcessInstance, 'pid' | 'uid'>, cgroups: string = CGROUPS): string {
+  const user = `uid ${uid}`;
+  try {
+    const place = placeOf(pid, undefined, cgroups);
+    if (place === undefined || place.owner !== undefined) return user;
+    return place.podUid === undefined ? `container ${place.id}` : `pod ${place.podUid}`;
+  } catch {
+    return user;
+  }
+}
+
+function placeOf(pid: number, mountinfo: string | undefined, cgroups: string): ContainerPlace | undefined {
   const cgroup = readText(`/proc/${pid}/cgroup`);
   if (cgroup === undefined) throw new Error(`/proc/${pid}/cgroup cannot be read`);
-  const place = containerIn(cgroup, readText(`/proc/${pid}/mountinfo`));
+  const place = containerIn(cgroup, mountinfo);
   if (place === undefined || place.owner !== undefined) return place;
   return { ...place, owner: delegatedTo(place.cgroup, cgroups) };
 }

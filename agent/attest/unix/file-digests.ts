@@ -13,7 +13,7 @@ interface Job {
   waiting: number;
 }
 
-// So many files are read at once, and one a user: a hundred large programs of one user do not make another's wait behind them.
+// So many files are read at once, and one a tenant: a hundred large programs of one do not make another's wait behind them.
 const UNDER_WAY = 2;
 // File times move in steps of some milliseconds: a file that changed just now can change again and show the same times.
 const FRESH_MS = 2000;
@@ -46,16 +46,16 @@ export class FileDigests {
    * share one reading. One that has begun goes on when its callers give up, so that the next finds it done.
    *
    * @param status of that descriptor, taken before
-   * @param uid whose program it is, for fairness alone
+   * @param tenant whose program it is, for fairness alone
    * @throws the reason of `signal`, and an Error after {@link close}
    */
-  async of(descriptor: number, status: BigIntStats, uid: number, signal: AbortSignal): Promise<FileDigest> {
+  async of(descriptor: number, status: BigIntStats, tenant: string, signal: AbortSignal): Promise<FileDigest> {
     const known = this.known(status);
     if (known !== undefined) return known;
     signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     const key = identityOf(status);
-    const job = this.#jobs.get(key) ?? this.#begin(key, descriptor, status, uid);
+    const job = this.#jobs.get(key) ?? this.#begin(key, descriptor, status, tenant);
     job.waiting += 1;
     try {
       // Not to be given up: the number of a closed descriptor may come to mean another file.
@@ -75,13 +75,13 @@ export class FileDigests {
     await Promise.allSettled([...this.#jobs.values()].map((job) => job.digest));
   }
 
-  #begin(key: string, descriptor: number, status: BigIntStats, uid: number): Job {
+  #begin(key: string, descriptor: number, status: BigIntStats, tenant: string): Job {
     const opening = open(`/proc/self/fd/${descriptor}`);
     const stop = new AbortController();
     const read = async (): Promise<FileDigest> => {
       try {
         await using file = await opening;
-        const leave = await this.#turns.take(uid, stop.signal);
+        const leave = await this.#turns.take(tenant, stop.signal);
         job.reading = true;
         try {
           const digest = await digestFile(file, status, stop.signal);

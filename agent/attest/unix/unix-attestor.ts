@@ -5,6 +5,7 @@ import { type Selector, selector } from '../../kernel/selector.ts';
 import type { ProcessInstance } from '../../peer/instance.ts';
 import { statusField } from '../../peer/system/proc.ts';
 import type { Attestor, Found } from '../attestor.ts';
+import { tenantOf } from '../container/container-of.ts';
 import { NO_CONTEXT } from '../context.ts';
 import { Shortcomings } from '../shortcomings.ts';
 import { type Executable, isSameFile, openExecutable, statusAtPath, statusOf } from './executable.ts';
@@ -178,7 +179,8 @@ export class UnixAttestor implements Attestor {
       this.#shortcomings.note('size', `${about} has ${status.size} bytes, the limit is ${this.#maxHashSize}`);
       return undefined;
     }
-    const digest = await this.#digests.of(descriptor, status, instance.uid, signal);
+    const digest =
+      this.#digests.known(status) ?? (await this.#digests.of(descriptor, status, tenantOf(instance), signal));
     if (digest.kind === 'digest') return selector('unix', 'sha256', digest.hex);
     this.#shortcomings.note('digest', `${about}: ${digest.message}`);
     return undefined;

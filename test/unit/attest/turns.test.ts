@@ -13,7 +13,7 @@ function setUp(limit: number) {
       ends.get(name)?.();
       await Promise.resolve();
     },
-    take: async (name: string, key: number, signal = NEVER) => {
+    take: async (name: string, key: string, signal = NEVER) => {
       const end = await turns.take(key, signal);
       started.push(name);
       ends.set(name, end);
@@ -24,7 +24,13 @@ function setUp(limit: number) {
 describe('turns', () => {
   it('are few, and one a key: who has many waiting does not hold up another', async () => {
     const { started, take, end } = setUp(2);
-    const all = [take('a1', 1), take('a2', 1), take('a3', 1), take('b1', 2), take('c1', 3)];
+    const all = [
+      take('a1', 'uid 1'),
+      take('a2', 'uid 1'),
+      take('a3', 'uid 1'),
+      take('b1', 'uid 2'),
+      take('c1', 'uid 3'),
+    ];
     await Promise.all([all[0], all[3]]);
     expect(started).toEqual(['a1', 'b1']);
     await end('b1');
@@ -40,14 +46,14 @@ describe('turns', () => {
   it('are not kept for who has given up', async () => {
     const { started, take, end } = setUp(1);
     const gone = new AbortController();
-    await take('a', 1);
-    const waiting = take('b', 2, gone.signal);
-    const next = take('c', 3);
+    await take('a', 'uid 1');
+    const waiting = take('b', 'uid 2', gone.signal);
+    const next = take('c', 'uid 3');
     gone.abort(new Error('gone'));
     await expect(waiting).rejects.toThrow('gone');
     await end('a');
     await next;
     expect(started).toEqual(['a', 'c']);
-    await expect(take('d', 4, gone.signal)).rejects.toThrow('gone');
+    await expect(take('d', 'uid 4', gone.signal)).rejects.toThrow('gone');
   });
 });

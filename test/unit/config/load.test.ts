@@ -118,7 +118,7 @@ describe('a configuration', () => {
         maxConnections: 10_000,
         maxConnectionsPerUid: 2000,
         maxCallsPerConnection: 256,
-        maxAttestations: 64,
+        maxAttestations: 128,
         prefaceTimeout: 10_000,
         maxHeaderSize: 16_384,
         maxMessageSize: 65_536,

@@ -48,6 +48,8 @@ describe('a listener', () => {
   const clients: (ClientHttp2Session | Socket)[] = [];
   const sockets = descriptors(/socket|pidfd|pagemap/);
 
+  const tenantOf = ({ uid }: { readonly uid: number }) => `uid ${uid}`;
+
   const open = async (over: Partial<PeerLimits> = {}, mode = 0o777, more: readonly SocketPlace[] = []) => {
     listener = await Listener.open({
       name: 'workload',
@@ -55,6 +57,7 @@ describe('a listener', () => {
       proof: strongestProof(false),
       instances,
       limits: { ...limits, ...over },
+      tenantOf,
       log,
       clock,
       asked: (instance) => asked.push(instance.key),
@@ -286,6 +289,7 @@ describe('a listener', () => {
       proof: strongestProof(false),
       instances,
       limits,
+      tenantOf,
       log,
       clock,
     };

@@ -127,7 +127,7 @@ describe('a caller', () => {
   it('over the limit of attestations is to come again', async () => {
     await open([ownEntry('web')], { limits: { maxAttestations: 1 } });
     // Another process' attestation takes the one place.
-    const leave = world.listener.admission.attestation();
+    const leave = world.listener.admission.attestation('uid 4242');
     expect(await world.client.told(fetchJWTSVID, { audience: ['a'] })).toEqual({
       code: 'UNAVAILABLE',
       details: '1 attestations are under way, and peer.max_attestations allows no more; try again',

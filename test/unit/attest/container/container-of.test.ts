@@ -2,7 +2,7 @@ import { chownSync, copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { containerOf } from '../../../../agent/attest/container/container-of.ts';
+import { containerOf, tenantOf } from '../../../../agent/attest/container/container-of.ts';
 import { livingInstance } from '../../../support/instance.ts';
 import { PodCgroups, UNIFIED } from '../../../support/pod-cgroups.ts';
 import { READY, startWorkload, type Workload } from '../../../support/workload.ts';
@@ -48,6 +48,7 @@ it.skipIf(UNIFIED === undefined)('is where it was put, whatever it says (needs r
   cgroups.enter(pid, POD, MINE);
   const cgroup = cgroups.pathOf(POD, MINE);
   expect(containerOf(instance)).toEqual({ engine: 'unknown', id: MINE, podUid: POD, owner: undefined, cgroup });
+  expect(tenantOf({ pid, uid: 0 })).toBe(`pod ${POD}`);
 });
 
 it.skipIf(UNIFIED === undefined)(
@@ -62,14 +63,17 @@ it.skipIf(UNIFIED === undefined)(
     // An engine of root's gives a container's own cgroup to whom it likes.
     chownSync(join(root, cgroup), 4242, 4242);
     expect(containerOf(instance, root)).toMatchObject({ engine: 'podman', cgroup, owner: undefined });
+    expect(tenantOf({ pid, uid: 4242 }, root)).toBe(`container ${MINE}`);
     chownSync(join(root, dirname(cgroup)), 4242, 4242);
     expect(containerOf(instance, root)).toMatchObject({ engine: 'podman', cgroup, owner: 4242 });
+    expect(tenantOf({ pid, uid: 4242 }, root)).toBe('uid 4242');
     // What the agent does not see of the hierarchy says nothing.
     expect(containerOf(instance, '/nowhere')).toMatchObject({ cgroup, owner: undefined });
   },
 );
 
-it('cannot be told of a process that procfs does not show', () => {
+it('cannot be told of a process that procfs does not show, who is counted with his user', () => {
   // Above any pid.
+  expect(tenantOf({ pid: 2 ** 30, uid: 7 })).toBe('uid 7');
   expect(() => containerOf({ ...livingInstance(), pid: 2 ** 30 })).toThrow('cannot be read');
 });

@@ -36,8 +36,8 @@ async function fileOf(bytes: Buffer, name = 'program') {
   return { path, file, hex: createHash('sha256').update(bytes).digest('hex') };
 }
 
-async function digestOf(file: FileHandle, signal = NEVER, uid = 0) {
-  return digests.of(file.fd, await file.stat({ bigint: true }), uid, signal);
+async function digestOf(file: FileHandle, signal = NEVER, tenant = 'uid 0') {
+  return digests.of(file.fd, await file.stat({ bigint: true }), tenant, signal);
 }
 
 /** How many bytes this process has read so far, by the kernel's count. */
@@ -58,7 +58,7 @@ describe('the digest of a file', () => {
   it('is read once by those who ask together, and not again while the file stays', async () => {
     const { file, hex } = await fileOf(Buffer.alloc(8 * MIB, 1));
     const before = bytesRead();
-    const all = await Promise.all(Array.from({ length: 20 }, (_, uid) => digestOf(file, NEVER, uid)));
+    const all = await Promise.all(Array.from({ length: 20 }, (_, uid) => digestOf(file, NEVER, `uid ${uid}`)));
     await digestOf(file);
     expect(bytesRead() - before).toBeLessThan(12 * MIB);
     expect(new Set(all.map((digest) => JSON.stringify(digest)))).toEqual(
@@ -89,7 +89,7 @@ describe('the digest of a file', () => {
     const { path, file } = await fileOf(Buffer.alloc(MIB, 1));
     const status = await file.stat({ bigint: true });
     appendFileSync(path, 'more');
-    expect(await digests.of(file.fd, status, 0, NEVER)).toMatchObject({ kind: 'changing' });
+    expect(await digests.of(file.fd, status, 'uid 0', NEVER)).toMatchObject({ kind: 'changing' });
     expect(digests.known(status)).toBeUndefined();
   });
 
@@ -124,7 +124,7 @@ describe('giving up', () => {
     const { file, hex } = await fileOf(Buffer.alloc(32 * MIB, 1));
     const status = await file.stat({ bigint: true });
     const gone = new AbortController();
-    const waiting = digests.of(file.fd, status, 0, gone.signal);
+    const waiting = digests.of(file.fd, status, 'uid 0', gone.signal);
     await until(() => bytesRead() - before > 4 * MIB);
     gone.abort(new Error('gone'));
     await expect(waiting).rejects.toThrow('gone');
