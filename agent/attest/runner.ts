@@ -200,7 +200,7 @@ function equal(a: ReadonlySet<Selector>, b: ReadonlySet<Selector>): boolean {
 
 /** What was read under the number of a dead process may be another's. */
 function assertAlive(instance: ProcessInstance): void {
-  if (instance.alive()) return;
+  if (instance.alive('whole')) return;
   throw new MayflyError('CALLER_UNKNOWN', `process ${instance.pid} ${endText(instance.end)} since it connected`);
 }
 

@@ -6,7 +6,7 @@ import { NamespaceWatch } from './namespace-watch.ts';
 import { byKind } from './system/namespaces.ts';
 import { errorName, libc, uninterrupted } from './system/native.ts';
 import { describe, type Ids } from './system/pidfd.ts';
-import { openText, ownerOf } from './system/proc.ts';
+import { openText, ownerOf, readText } from './system/proc.ts';
 
 /**
  * Whether a process is still what it was, or what has changed; `gone` when it is just exiting. Whether its pidfd says so already is
@@ -18,10 +18,10 @@ export type Standing = 'same' | 'gone' | Exclude<InstanceEnd, 'exited'>;
 const FRESH_MS = 100;
 
 /**
- * How much is looked at: `full` for all; `quick` for what is cheap, that is without namespaces, and without cgroups of which the kernel
+ * How much is looked at: `full` for all, what is dear of it once in a tenth of a second; `whole` for all of it now; `quick` for what is cheap, that is without namespaces, and without cgroups of which the kernel
  * tells no number; `told` for what of that nobody tells of where the process connector tells of an `execve`.
  */
-export type Depth = 'full' | 'quick' | 'told';
+export type Depth = 'whole' | 'full' | 'quick' | 'told';
 
 const byte = Buffer.alloc(1);
 
@@ -43,6 +43,7 @@ export class Continuity {
   readonly #namespaces: NamespaceWatch;
   readonly #clock: Clock;
   #memory: number | undefined;
+  readonly #vector: string | undefined;
   #fullAt: number;
 
   /**
@@ -59,6 +60,7 @@ export class Continuity {
     try {
       this.#memory = openMemory(pid);
       stack.defer(() => this.#closeMemory());
+      this.#vector = readVector(pid);
       this.#cgroup = stack.adopt(new CgroupWatch(pid, describe(pidfd)?.cgroup), (it) => it.close());
       this.#namespaces = new NamespaceWatch(pid, clock);
     } catch (error) {
@@ -85,8 +87,6 @@ export class Continuity {
 
   /**
    * In this order: an `execve` of a set-user-id program changes the ids as well.
-   *
-   * What only a full look includes is not looked at again within a tenth of a second.
    */
   standing(depth: Depth = 'full'): Standing {
     if (depth !== 'told' && this.#memory !== undefined && !isInUse(this.#memory)) return this.#successor();
@@ -94,7 +94,8 @@ export class Continuity {
     const now = description ?? ownerOf(this.#pid);
     if (now !== undefined && (now.uid !== this.#ids.uid || now.gid !== this.#ids.gid)) return 'changed-ids';
     if (this.#cgroup.changed(description?.cgroup)) return 'changed-cgroup';
-    if (depth !== 'full' || !this.#fullIsDue()) return 'same';
+    if (depth !== 'whole' && (depth !== 'full' || !this.#fullIsDue())) return 'same';
+    if (this.#memory !== undefined && !this.#hasVector()) return this.#successor();
     if (this.#cgroup.changedInText()) return 'changed-cgroup';
     return this.#namespaces.changed() ? 'changed-namespace' : 'same';
   }
@@ -110,6 +111,15 @@ export class Continuity {
     if (now - this.#fullAt < FRESH_MS) return false;
     this.#fullAt = now;
     return true;
+  }
+
+  /**
+   * What a process leaves may be in use by another, which it shares it with (`vfork(2)`, `clone(2)` with CLONE_VM). Where its program
+   * lies is drawn anew then as well; a process that has that switched off (ADDR_NO_RANDOMIZE) has itself to thank.
+   */
+  #hasVector(): boolean {
+    const now = readVector(this.#pid);
+    return now === undefined || this.#vector === undefined || now === this.#vector;
   }
 
   #successor(): Standing {
@@ -137,6 +147,14 @@ function openMemory(pid: number): number | undefined {
     closeSync(fd);
   }
   return undefined;
+}
+
+/**
+ * What the kernel has told a program when it was started, with the addresses that it has drawn for it: `undefined` where the agent may not
+ * look (`PTRACE_MODE_READ`), or the first thread is over.
+ */
+function readVector(pid: number): string | undefined {
+  return readText(`/proc/${pid}/auxv`) || undefined;
 }
 
 /**

@@ -73,9 +73,9 @@ export class HeldProcess implements ProcessInstance {
     this.#unwatch = watch(this.#pidfd, () => this.finish('exited'));
   }
 
-  alive(): boolean {
+  alive(depth: 'full' | 'whole' = 'full'): boolean {
     if (this.#end !== undefined || this.#state === 'released') return false;
-    this.#judge(this.#continuity.standing());
+    this.#judge(this.#continuity.standing(depth));
     return this.#end === undefined;
   }
 

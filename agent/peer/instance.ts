@@ -64,8 +64,11 @@ export interface ProcessInstance {
   /**
    * Asks the kernel, now, whether the process lives and still is what connected. False for ever once it was false, and when nothing
    * holds the instance any more.
+   *
+   * @param depth `whole` where something was read of the process that has to be its own: `full`, which is enough otherwise, does not look
+   * again within a tenth of a second at what is dear to look at
    */
-  alive(): boolean;
+  alive(depth?: 'full' | 'whole'): boolean;
   /** Runs `run` once at the end, at once when it is already over; never when the instance is let go of. Returns how to take it back. */
   onEnd(run: (reason: InstanceEnd) => void): () => void;
   /**

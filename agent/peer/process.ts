@@ -54,7 +54,7 @@ export class Instances {
     this.#clock = clock;
     this.#looks = new Looks(this.#byPid, clock, () => watch.events.reason === '');
     this.#unfollow = watch.events.follow({
-      changed: (pid) => this.#byPid.get(pid)?.look('quick'),
+      changed: (pid) => this.#byPid.get(pid)?.look('whole'),
       lost: () => this.#looks.all(),
     });
   }
@@ -206,7 +206,7 @@ export class Instances {
   #compared(recorded: RecordedInstance, instance: ProcessInstance, release: () => void): Adoption {
     // In this order: what was read of /proc was said of this process only if it lives afterwards.
     const difference = differenceFrom(recorded, instance);
-    if (difference === undefined && instance.alive()) return { kind: 'adopted', instance, release };
+    if (difference === undefined && instance.alive('whole')) return { kind: 'adopted', instance, release };
     release();
     return difference ?? ended(instance);
   }

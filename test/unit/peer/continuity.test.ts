@@ -1,4 +1,7 @@
-import { closeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../../agent/kernel/clock.ts';
 import { Continuity } from '../../../agent/peer/continuity.ts';
@@ -27,6 +30,30 @@ describe('continuity', () => {
     shell.process.stdin?.write('\n');
     await until(() => continuity.standing() !== 'same', 'the execve shows');
     expect(continuity.standing()).toBe('executed');
+    continuity.close();
+    closeSync(pidfd);
+  });
+
+  test('ends with an execve that leaves its memory to another process, as after vfork', async () => {
+    const fifo = join(processes.directory(), 'fifo');
+    execFileSync('/usr/bin/mkfifo', [fifo]);
+    const starter = await processes.script(new URL('../../support/shared-memory.ts', import.meta.url), [
+      fifo,
+      '/bin/sleep',
+      '600',
+    ]);
+    expect(await starter.line()).toBe('starts');
+    const children = () => readFileSync(`/proc/${starter.pid}/task/${starter.pid}/children`, 'utf8').trim();
+    await until(() => children() !== '', 'it has a child');
+    const pid = Number(children());
+    const pidfd = openPidfd(pid);
+    const continuity = new Continuity(pid, pidfd, own, clock);
+    expect(continuity.noticesExec).toBe(true);
+    expect(continuity.standing('whole')).toBe('same');
+    await writeFile(fifo, '');
+    expect(await starter.line()).toBe('started 0');
+    expect(continuity.standing('whole')).toBe('executed');
+    process.kill(pid, 'SIGKILL');
     continuity.close();
     closeSync(pidfd);
   });

@@ -59,7 +59,7 @@ describe('looks', () => {
   test.each([1, 7, 8, 10, 100, 5000])(
     'are full at each of %d processes within half a second, when they cost little',
     (count) => {
-      const { clock, looks, seen } = world(count, { full: 0.002, quick: 0.001, told: 0.001 });
+      const { clock, looks, seen } = world(count, { whole: 0.002, full: 0.002, quick: 0.001, told: 0.001 });
       clock.pass(10_000);
       expect(longestGap(seen)).toBeLessThan(500);
       expect(seen.flat().every(({ depth }) => depth === 'full')).toBe(true);
@@ -74,7 +74,7 @@ describe('looks', () => {
   ] as const)(
     'that cost much are full as often as there is time for, and come as often (told of an execve: %s)',
     (told, depth) => {
-      const { clock, looks, seen } = world(5000, { full: 0.01, quick: 0.002, told: 0.002 }, told);
+      const { clock, looks, seen } = world(5000, { whole: 0.01, full: 0.01, quick: 0.002, told: 0.002 }, told);
       clock.pass(10_000);
       for (const looks of seen) looks.splice(0);
       clock.pass(20_000);
@@ -87,7 +87,7 @@ describe('looks', () => {
   );
 
   test('come as often at those that stay while others come and go', () => {
-    const { clock, processes, seen } = world(500, { full: 0.001, quick: 0.001, told: 0.001 });
+    const { clock, processes, seen } = world(500, { whole: 0.001, full: 0.001, quick: 0.001, told: 0.001 });
     const staying = seen.filter((_, pid) => pid % 25 === 0);
     const others = Array.from(processes).filter(([pid]) => pid % 25 !== 0);
     for (let turn = 0; turn < 60; turn += 1) {
@@ -101,7 +101,7 @@ describe('looks', () => {
   });
 
   test('are full again for all when few are left', () => {
-    const { clock, looks, processes } = world(5000, { full: 0.01, quick: 0.002, told: 0.002 });
+    const { clock, looks, processes } = world(5000, { whole: 0.01, full: 0.01, quick: 0.002, told: 0.002 });
     clock.pass(10_000);
     for (let pid = 100; pid < 5000; pid += 1) processes.delete(pid);
     clock.pass(2000);
@@ -109,7 +109,7 @@ describe('looks', () => {
   });
 
   test('rest while there is nobody to look at, and after the end', () => {
-    const { clock, looks, processes, seen } = world(3, { full: 0, quick: 0, told: 0 });
+    const { clock, looks, processes, seen } = world(3, { whole: 0, full: 0, quick: 0, told: 0 });
     clock.pass(1000);
     processes.clear();
     clock.pass(1000);
