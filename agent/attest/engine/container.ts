@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { type Selector, selector } from '../../kernel/selector.ts';
+import { namedTexts } from '../named-texts.ts';
 
 /** What is kept of a container's record. */
 export interface Container {
@@ -28,7 +29,7 @@ const record = v.object({
   Config: v.object({
     Image: optionalText,
     Env: v.nullish(v.array(v.string()), []),
-    Labels: v.nullish(v.record(v.string(), v.string()), {}),
+    Labels: v.nullish(namedTexts, {}),
   }),
 });
 

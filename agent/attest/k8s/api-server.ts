@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { Clock } from '../../kernel/clock.ts';
 import { MayflyError } from '../../kernel/errors.ts';
 import { TextSink } from '../http-answer.ts';
+import { namedTexts } from '../named-texts.ts';
 import { Endpoint, Refusal } from './endpoint.ts';
 
 /** Whoever knows the namespaces of the cluster. */
@@ -39,7 +40,7 @@ const namespaceText = v.pipe(
   v.parseJson(),
   v.object({
     kind: v.literal('Namespace'),
-    metadata: v.object({ name: v.string(), labels: v.nullish(v.record(v.string(), v.string()), {}) }),
+    metadata: v.object({ name: v.string(), labels: v.nullish(namedTexts, {}) }),
   }),
 );
 

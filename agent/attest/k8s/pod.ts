@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { type Selector, selector } from '../../kernel/selector.ts';
+import { namedTexts } from '../named-texts.ts';
 
 /** A container of a pod that has been created: init, sidecar, ephemeral or ordinary. */
 export interface PodContainer {
@@ -32,7 +33,7 @@ export interface Pod {
 
 // Go leaves out what is empty, or writes null.
 const optionalText = v.nullish(v.string(), '');
-const texts = v.nullish(v.record(v.string(), v.string()), {});
+const texts = v.nullish(namedTexts, {});
 const list = <const S extends v.GenericSchema>(item: S) => v.nullish(v.array(item), []);
 
 const containerStatus = v.object({

@@ -89,12 +89,21 @@ export function ownerOf(pid: number): Ids | undefined {
   return stat === undefined ? undefined : { uid: stat.uid, gid: stat.gid };
 }
 
-/** The text of a file in `/proc`; `undefined` where there is none, or the agent may not look. */
+/**
+ * The text of a file in `/proc`, up to 64 KiB of it; `undefined` where there is none, or the agent may not look. Of what has many lines, as
+ * a `mountinfo`, the kernel gives a page at a time.
+ */
 export function readText(path: string): string | undefined {
   const fd = openText(path);
   if (fd === undefined) return undefined;
   try {
-    return readAgain(fd);
+    let length = 0;
+    for (;;) {
+      const size = readInto(fd, length);
+      if (size < 0 && length === 0) return undefined;
+      if (size <= 0) return text.toString('latin1', 0, length);
+      length += size;
+    }
   } finally {
     closeSync(fd);
   }
@@ -115,8 +124,12 @@ export function openText(path: string): number | undefined {
   }
 }
 
-/** What a file of {@link openText} says now, up to 64 KiB of it; `undefined` when its process is over. */
+/** What a file of {@link openText} that is made as a whole says now, up to 64 KiB of it; `undefined` when its process is over. */
 export function readAgain(fd: number): string | undefined {
-  const size = uninterrupted(() => libc.pread(fd, text, text.length, 0));
+  const size = readInto(fd, 0);
   return size < 0 ? undefined : text.toString('latin1', 0, size);
+}
+
+function readInto(fd: number, at: number): number {
+  return uninterrupted(() => libc.pread(fd, at === 0 ? text : text.subarray(at), text.length - at, at));
 }

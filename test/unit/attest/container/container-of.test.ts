@@ -52,6 +52,31 @@ it.skipIf(UNIFIED === undefined)('is where it was put, whatever it says (needs r
 });
 
 it.skipIf(UNIFIED === undefined)(
+  'is not believed of a process that has mounted the cgroup of another, behind however many others (needs root and cgroup2)',
+  async () => {
+    const other = await forger();
+    const cgroups = new PodCgroups(UNIFIED ?? '');
+    closing.unshift(() => cgroups[Symbol.asyncDispose]());
+    cgroups.enter(other.pid, POD, OTHERS);
+    const directory = mkdtempSync(join(realpathSync(tmpdir()), 'mayfly-mounts-'));
+    closing.push(() => rmSync(directory, { recursive: true }));
+    const others = join(UNIFIED ?? '', cgroups.pathOf(POD, OTHERS));
+    const script = `${READY}
+      for each in $(seq 100); do mount -t tmpfs none ${directory}; done; echo many; read line
+      mount --bind ${others} ${directory}; ${READY}`;
+    const process = await startWorkload('unshare', ['--mount', SHELL, '-c', script], OWN);
+    closing.push(() => process.stop());
+    cgroups.enter(process.pid, POD, MINE);
+    process.tell('go on');
+    expect(await process.says()).toBe('many');
+    expect(containerOf(process)?.id).toBe(MINE);
+    process.tell('go on');
+    expect(await process.says()).toBe('ready');
+    expect(() => containerOf(process)).toThrow(/is not what the process has mounted/);
+  },
+);
+
+it.skipIf(UNIFIED === undefined)(
   "is its user's where a unit has given him the cgroup above it (needs root and cgroup2)",
   async () => {
     const { instance, pid } = await forger();

@@ -32,10 +32,18 @@ it('says what the record of the container says, as SPIRE spells it', () => {
   });
 });
 
-it('has no selectors of what is not there, nor of names that JavaScript has for itself', () => {
-  const labels = JSON.parse('{"__proto__":"x"}') as Record<string, string>;
-  expect(parseContainer(recordOf({ id, pid: 7, labels, imageName: '', image: '' })).selectors).toEqual([]);
+it('has no selectors of what is not there', () => {
+  expect(parseContainer(recordOf({ id, pid: 7, imageName: '', image: '' })).selectors).toEqual([]);
   expect(parseContainer(recordOf({ id, pid: 7, env: [''], imageName: 'a' })).selectors).toHaveLength(2);
+});
+
+it('says labels by whatever name, those too that JavaScript has for itself', () => {
+  const labels = JSON.parse('{"__proto__":"x","constructor":"y","prototype":"z"}') as Record<string, string>;
+  expect(parseContainer(recordOf({ id, pid: 7, labels, imageName: '', image: '' })).selectors).toEqual([
+    'docker:label:__proto__:x',
+    'docker:label:constructor:y',
+    'docker:label:prototype:z',
+  ]);
 });
 
 it.each([

@@ -59,8 +59,8 @@ async function failure(of = asked): Promise<Error> {
 }
 
 it('says the labels of a namespace to who shows the token of now', async () => {
-  answerWith({ kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'pay', empty: '' } } });
-  expect(await asked.labels('shop', ENDLESS)).toEqual({ team: 'pay', empty: '' });
+  answerWith({ kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'pay', prototype: '' } } });
+  expect(await asked.labels('shop', ENDLESS)).toEqual({ team: 'pay', prototype: '' });
   writeFileSync(join(serviceAccount, 'token'), 'token-2\n');
   await asked.labels('shop', ENDLESS);
   expect(requests).toEqual([

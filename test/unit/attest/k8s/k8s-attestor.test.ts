@@ -103,7 +103,7 @@ describe('a process in a pod', () => {
     const world = new World({
       uid: PAY,
       name: 'pay-7d9f-x2x4z',
-      labels: { app: 'pay', 'example.org/tier': '' },
+      labels: { app: 'pay', 'example.org/tier': '', prototype: 'yes' },
       owner: { kind: 'ReplicaSet', name: 'pay-7d9f', uid: '9c1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0' },
       containers: [running('pay'), running('proxy'), { name: 'late' }],
       init: [{ ...running('prepare'), state: 'terminated' }],
@@ -124,6 +124,7 @@ describe('a process in a pod', () => {
         'k8s:pod-name:pay-7d9f-x2x4z',
         'k8s:pod-label:app:pay',
         'k8s:pod-label:example.org/tier:',
+        'k8s:pod-label:prototype:yes',
         'k8s:pod-owner:ReplicaSet:pay-7d9f',
         'k8s:pod-owner-uid:ReplicaSet:9c1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0',
         'k8s:pod-image-count:3',
