@@ -125,14 +125,14 @@ export class K8sAttestor implements Attestor {
   }
 
   async #find({ cgroup, id, podUid }: ContainerPlace, signal: AbortSignal): Promise<PartOfPod | undefined> {
-    const inPod: Seek<Place> = (pods) => pods.place(id);
+    const inPod: Seek<Place> = (pods) => pods.place(id, podUid);
     if (podUid === undefined) return OF_OWN_POD.test(cgroup) ? this.#lookup.findIfAny(inPod, signal) : undefined;
     if (!this.#options.disableContainerSelectors) {
       return this.#lookup.find(inPod, `container ${id} in a pod`, signal);
     }
     const known: Seek<PartOfPod> = (pods) => {
       const pod = pods.pod(podUid);
-      return pods.place(id) ?? (pod && { pod, container: undefined });
+      return pods.place(id, podUid) ?? (pod && { pod, container: undefined });
     };
     return this.#lookup.find(known, `pod ${podUid}`, signal);
   }

@@ -52,10 +52,14 @@ export class Pods {
   /**
    * Where a container is; `undefined` when it is in no pod that is known.
    *
+   * @param podUid the pod that it is in, where that is known: what is listed of it in others does not count then, since whoever may write a
+   * pod's status can have it list what he likes
    * @throws Error when two pods say that they have it, or another pod has come in the place of the one that has
    */
-  place(containerId: string): Place | undefined {
-    const [place, ...others] = this.#places.get(containerId) ?? [];
+  place(containerId: string, podUid?: string): Place | undefined {
+    const places = this.#places.get(containerId) ?? [];
+    const own = places.filter(({ pod }) => pod.uid === podUid);
+    const [place, ...others] = own.length === 0 ? places : own;
     if (others.length > 0) throw new Error(`container ${containerId} is listed more than once`);
     if (place !== undefined && this.isReplaced(place.pod)) {
       throw new Error(`in the place of pod ${nameOf(place.pod)} with container ${containerId} there is another one`);
@@ -93,7 +97,7 @@ export class Pods {
 
   /** Whether a container is over while its pod is not. */
   isOver(containerId: string, { uid }: PodContext): boolean {
-    const place = this.#places.get(containerId)?.[0];
+    const place = this.#places.get(containerId)?.find(({ pod }) => pod.uid === uid);
     if (place !== undefined) return place.container.over;
     if (this.#dropped.has(containerId)) return true;
     return this.#complete && this.#listed.get(uid)?.fromApi === true;

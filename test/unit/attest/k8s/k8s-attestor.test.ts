@@ -427,9 +427,33 @@ describe('what a cgroup says', () => {
     );
   });
 
-  it('is not believed of a container that two pods say they have', async () => {
-    const world = new World(pay, { uid: NEXT, name: 'next', containers: [running('pay')] });
+  it('stands whatever the status of another pod lists', async () => {
+    const foreign = { uid: NEXT, name: 'next', containers: [running('next')] };
+    const world = new World(pay, foreign);
+    const [ends, others] = [await world.enter(PAY, 'pay'), await world.enter(NEXT, 'next')];
+    for (const state of ['running', 'terminated'] as const) {
+      const claimed = { ...foreign, containers: [running('next'), { ...running('pay'), state }] };
+      // Whichever comes first.
+      for (const pods of [
+        [claimed, pay],
+        [pay, claimed],
+      ]) {
+        world.source.list(...pods);
+        await world.clock.elapse(POLL_MS);
+        expect((await world.attest(world.process(PAY, 'pay'))).context.pod?.uid).toBe(PAY);
+      }
+    }
+    world.source.list(foreign, pay);
+    await world.clock.elapse(POLL_MS);
+    expect([ends, others]).toEqual([[], []]);
+  });
+
+  it('is not believed of a container that is listed twice where it should be once', async () => {
+    const world = new World({ uid: PAY, containers: [running('pay'), running('pay')] });
     await expect(world.attest(world.process(PAY, 'pay'))).rejects.toThrow('is listed more than once');
+    const two = new World(pay, { uid: NEXT, name: 'next', containers: [running('pay')] });
+    const beside = two.process(undefined, 'pay', `/../${containerId('pay')}`);
+    await expect(two.attest(beside)).rejects.toThrow('is listed more than once');
   });
 
   it('is not believed of a container that has ended', async () => {
