@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { MayflyError, messageOf, systemCodeOf } from '../kernel/errors.ts';
+import { isAnybodys } from './system/mapped-ids.ts';
 import { hasExited, openPidfd, peerCredentials, peerPidfd } from './system/pidfd.ts';
 import { readStartTime } from './system/proc.ts';
 import { descriptorPair } from './system/unix-socket.ts';
@@ -20,7 +21,13 @@ export interface PeerCredentials {
 /** Why a connection's opener is not known: a word to count by and a clause for the log. */
 export interface Unidentified {
   readonly kind: 'unidentified';
-  readonly reason: 'no-descriptor' | 'other-pid-namespace' | 'exited' | 'changed' | 'unverifiable';
+  readonly reason:
+    | 'no-descriptor'
+    | 'other-pid-namespace'
+    | 'other-user-namespace'
+    | 'exited'
+    | 'changed'
+    | 'unverifiable';
   readonly detail: string;
 }
 
@@ -79,6 +86,12 @@ export function readCredentials(socket: Socket, proof: Proof): PeerCredentials |
       return unidentified(
         'other-pid-namespace',
         'the caller has no pid here: run the agent in the pid namespace of the host',
+      );
+    }
+    if (isAnybodys('uid', uid) || isAnybodys('gid', gid)) {
+      return unidentified(
+        'other-user-namespace',
+        'the caller has no user or no group here: run the agent in the user namespace of the host',
       );
     }
     const pidfd = proof === 'pidfd' ? peerPidfd(fd) : pidfdByNumber(pid);

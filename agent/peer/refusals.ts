@@ -16,6 +16,7 @@ export type RefusalReason =
 const REASONS: Readonly<Record<RefusalReason, true>> = {
   'no-descriptor': true,
   'other-pid-namespace': true,
+  'other-user-namespace': true,
   exited: true,
   changed: true,
   unverifiable: true,

@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { messageOf, systemCodeOf } from '../../kernel/errors.ts';
 import { type Selector, selector } from '../../kernel/selector.ts';
 import type { ProcessInstance } from '../../peer/instance.ts';
+import { isAnybodys } from '../../peer/system/mapped-ids.ts';
 import { statusField } from '../../peer/system/proc.ts';
 import type { Attestor, Found } from '../attestor.ts';
 import { tenantOf } from '../container/container-of.ts';
@@ -106,7 +107,7 @@ export class UnixAttestor implements Attestor {
     try {
       const status = readFileSync(`/proc/${instance.pid}/status`, 'latin1');
       const gids = (statusField(status, 'Groups') ?? '').split(' ').filter(Boolean);
-      if (gids.length <= MOST_GROUPS) return gids.map(Number);
+      if (gids.length <= MOST_GROUPS) return gids.map(Number).filter((gid) => !isAnybodys('gid', gid));
       this.#shortcomings.note('groups', `process ${instance.pid} of uid ${instance.uid} has ${gids.length}`);
     } catch (error) {
       this.#unreadable('status', instance, error);

@@ -143,4 +143,30 @@ describe.each(proofs)('credentials by %s', (proof) => {
       await outer.exited;
     },
   );
+
+  const userns = spawnSync(UNSHARE, ['--user', '--map-root-user', '/bin/true']).status === 0;
+  test.skipIf(!isRoot || !userns)(
+    'are refused to a caller without a number in the agent’s user namespace, where all such are one (needs root and unshare)',
+    async () => {
+      const agent = new URL('../../support/credentials-agent.ts', import.meta.url);
+      const inner = join(processes.directory(), 's');
+      chmodSync(dirname(inner), 0o755);
+      const args = ['--user', '--map-root-user', process.execPath, '--no-warnings', agent.pathname, inner, proof];
+      const outer = await processes.run(UNSHARE, args);
+      expect(await outer.line()).toBe('listening');
+      chmodSync(inner, 0o777);
+      const peer = await processes.script(child);
+      expect(await peer.tell(`connect ${inner}`)).toBe('connected');
+      expect(JSON.parse(await outer.line())).toMatchObject({ pid: peer.pid, uid: 0, gid: 0 });
+      expect(await peer.tell('setuid 41001')).toBe('changed');
+      expect(await peer.tell(`connect ${inner}`)).toBe('connected');
+      expect(JSON.parse(await outer.line())).toEqual({
+        kind: 'unidentified',
+        reason: 'other-user-namespace',
+        detail: 'the caller has no user or no group here: run the agent in the user namespace of the host',
+      });
+      outer.process.stdin?.end();
+      await outer.exited;
+    },
+  );
 });

@@ -137,7 +137,7 @@ describe('what is said of a process', () => {
   it.runIf(ROOT)(
     'has no supplementary group where it has more than anybody is given, and status says so (as root)',
     async () => {
-      const unix = attestor({ path: false, sha256: false }, new Names());
+      const unix = attestor({ path: false, sha256: false });
       const of = (count: number) => Array.from({ length: count }, (_, index) => 2_000_000_000 + index);
       const started = (count: number) =>
         workload(
@@ -146,12 +146,10 @@ describe('what is said of a process', () => {
           NOBODYS,
         );
       const most = await attest(unix, await started(1024));
-      expect(most.slice(4)).toEqual(of(1024).map((gid) => `unix:supplementary_gid:${gid}`));
-      expect(unix.shortcomings()).toEqual([]);
-      expect(await attest(unix, await started(1025))).toEqual(most.slice(0, 4));
-      expect(unix.shortcomings()).toEqual([
-        expect.stringMatching(/more than 1024 supplementary groups.*uid 65534 has 1025/),
-      ]);
+      expect(most.slice(2)).toEqual(of(1024).map((gid) => `unix:supplementary_gid:${gid}`));
+      expect(unix.shortcomings().join()).not.toContain('more than');
+      expect(await attest(unix, await started(1025))).toEqual(most.slice(0, 2));
+      expect(unix.shortcomings().join()).toMatch(/more than 1024 supplementary groups.*uid 65534 has 1025/);
     },
   );
 
