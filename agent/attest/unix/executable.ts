@@ -1,13 +1,10 @@
-import { type BigIntStats, closeSync, constants, fstat, openSync, readlinkSync, stat } from 'node:fs';
-import { promisify } from 'node:util';
-import { systemCodeOf } from '../../kernel/errors.ts';
+import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
+import { type FileStatus, knownStatus } from '../../peer/system/file-status.ts';
+import { openPlainPath } from '../../peer/system/plain-path.ts';
 
 // O_PATH: names the file without opening it, which needs no permission to read it and asks nothing of its file system. Node has
 // no constant for it; the value is the same on x64 and arm64.
 const O_PATH = 0o10000000;
-
-const fileStatus = promisify(fstat);
-const pathStatus = promisify(stat);
 
 /**
  * The program that a process runs, held by a descriptor: what is found through it is true of one file, whatever the process or its
@@ -41,24 +38,21 @@ export function openExecutable(pid: number): Executable {
   }
 }
 
-/** Device, inode, size and times of the file itself. */
-export function statusOf(executable: Executable): Promise<BigIntStats> {
-  return fileStatus(executable.descriptor, { bigint: true });
-}
-
-/** The file that the agent itself finds at `path`, in its own mount namespace; `undefined` when there is none. */
-export async function statusAtPath(path: string): Promise<BigIntStats | undefined> {
+/**
+ * The file that the agent itself finds at `path`, in its own mount namespace; `undefined` when there is none. A link leads to none: the
+ * kernel shows the path of a file without any, and what is a link for the agent is another path to it.
+ */
+export async function statusAtPath(path: string): Promise<FileStatus | undefined> {
+  const descriptor = await openPlainPath(path);
+  if (descriptor === undefined) return undefined;
   try {
-    return await pathStatus(path, { bigint: true });
-  } catch (error) {
-    const code = systemCodeOf(error);
-    // A path that the agent cannot walk names nothing for it either.
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES' || code === 'ELOOP') return undefined;
-    throw error;
+    return knownStatus(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 
 /** True when both are one file. An inode number alone is not one: each file system has its own. */
-export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
+export function isSameFile(a: FileStatus, b: FileStatus): boolean {
   return a.dev === b.dev && a.ino === b.ino;
 }

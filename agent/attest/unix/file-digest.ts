@@ -1,15 +1,13 @@
 import { createHash } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
-import { type FileHandle, statfs } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import type { FileStatus } from '../../peer/system/file-status.ts';
 
 /** The SHA-256 of a file in lower-case hex, or why there is none. */
 export type FileDigest =
   | { readonly kind: 'digest'; readonly hex: string }
-  | { readonly kind: 'changing' | 'user-space' | 'unreadable'; readonly message: string };
+  | { readonly kind: 'changing' | 'unreadable'; readonly message: string };
 
 const CHUNK_BYTES = 256 * 1024;
-// A file system in user space can answer the hash with one content and execve with another.
-const FUSE_SUPER_MAGIC = 0x65735546;
 
 /**
  * Hashes an open file from its first byte to its last.
@@ -17,10 +15,7 @@ const FUSE_SUPER_MAGIC = 0x65735546;
  * @param status what the file was when its caller looked: a file that is another one before or after the reading has no digest
  * @throws the system's error when it cannot be read, and the reason of `signal`
  */
-export async function digestFile(file: FileHandle, status: BigIntStats, signal: AbortSignal): Promise<FileDigest> {
-  if ((await statfs(`/proc/self/fd/${file.fd}`)).type === FUSE_SUPER_MAGIC) {
-    return { kind: 'user-space', message: 'its file system is FUSE, which may show each reader something else' };
-  }
+export async function digestFile(file: FileHandle, status: FileStatus, signal: AbortSignal): Promise<FileDigest> {
   const identity = identityOf(status);
   if (identityOf(await file.stat({ bigint: true })) !== identity) return changing();
   const hash = createHash('sha256');
@@ -40,7 +35,7 @@ export async function digestFile(file: FileHandle, status: BigIntStats, signal: 
 }
 
 /** Equal for as long as a file is the same and has not been written: device, inode, size, times of content and of inode. */
-export function identityOf(status: BigIntStats): string {
+export function identityOf(status: FileStatus): string {
   return `${status.dev}:${status.ino}:${status.size}:${status.mtimeNs}:${status.ctimeNs}`;
 }
 

@@ -1,7 +1,7 @@
-import type { BigIntStats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Clock } from '../../kernel/clock.ts';
 import { messageOf } from '../../kernel/errors.ts';
+import type { FileStatus } from '../../peer/system/file-status.ts';
 import { Turns } from '../turns.ts';
 import { digestFile, type FileDigest, identityOf } from './file-digest.ts';
 
@@ -34,7 +34,7 @@ export class FileDigests {
   }
 
   /** What is known of a file without reading it. */
-  known(status: BigIntStats): FileDigest | undefined {
+  known(status: FileStatus): FileDigest | undefined {
     const key = identityOf(status);
     const digest = this.#known.get(key);
     if (digest !== undefined) this.#remember(key, digest);
@@ -49,7 +49,7 @@ export class FileDigests {
    * @param tenant whose program it is, for fairness alone
    * @throws the reason of `signal`, and an Error after {@link close}
    */
-  async of(descriptor: number, status: BigIntStats, tenant: string, signal: AbortSignal): Promise<FileDigest> {
+  async of(descriptor: number, status: FileStatus, tenant: string, signal: AbortSignal): Promise<FileDigest> {
     const known = this.known(status);
     if (known !== undefined) return known;
     signal.throwIfAborted();
@@ -75,7 +75,7 @@ export class FileDigests {
     await Promise.allSettled([...this.#jobs.values()].map((job) => job.digest));
   }
 
-  #begin(key: string, descriptor: number, status: BigIntStats, tenant: string): Job {
+  #begin(key: string, descriptor: number, status: FileStatus, tenant: string): Job {
     const opening = open(`/proc/self/fd/${descriptor}`);
     const stop = new AbortController();
     const read = async (): Promise<FileDigest> => {
@@ -114,8 +114,8 @@ export class FileDigests {
     job.stop.abort(new Error('nobody waits for this digest any more'));
   }
 
-  #isFresh(status: BigIntStats): boolean {
-    return Math.abs(this.#clock.now() - Number(status.ctimeMs)) < FRESH_MS;
+  #isFresh(status: FileStatus): boolean {
+    return Math.abs(this.#clock.now() - Number(status.ctimeNs / 1_000_000n)) < FRESH_MS;
   }
 
   #remember(key: string, digest: FileDigest): void {

@@ -1,16 +1,19 @@
-import { type BigIntStats, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Clock } from '../../kernel/clock.ts';
 import { messageOf, systemCodeOf } from '../../kernel/errors.ts';
 import { type Selector, selector } from '../../kernel/selector.ts';
 import type { ProcessInstance } from '../../peer/instance.ts';
+import { type FileStatus, knownStatus } from '../../peer/system/file-status.ts';
 import { isAnybodys } from '../../peer/system/mapped-ids.ts';
 import { statusField } from '../../peer/system/proc.ts';
 import type { Attestor, Found } from '../attestor.ts';
 import { tenantOf } from '../container/container-of.ts';
 import { NO_CONTEXT } from '../context.ts';
 import { Shortcomings } from '../shortcomings.ts';
-import { type Executable, isSameFile, openExecutable, statusAtPath, statusOf } from './executable.ts';
+import { type Executable, isSameFile, openExecutable, statusAtPath } from './executable.ts';
+import type { FileDigest } from './file-digest.ts';
 import { FileDigests } from './file-digests.ts';
+import { whyNotRead } from './file-system.ts';
 import type { NameCache } from './name-cache.ts';
 import type { UnixSelectors } from './unix-vocabulary.ts';
 
@@ -120,12 +123,9 @@ export class UnixAttestor implements Attestor {
     const executable = this.#open(instance);
     if (executable === undefined) return [];
     try {
-      // Both at once: each is a way to another thread and back, and a new process waits for its first SVID.
-      const [status, atPath] = await Promise.all([
-        this.#statusOf(instance, executable),
-        this.#says.path === true ? statusAtPath(executable.path) : undefined,
-      ]);
+      const status = this.#statusOf(instance, executable);
       if (status === undefined) return [];
+      const atPath = this.#says.path === true ? await statusAtPath(executable.path) : undefined;
       const path = this.#path(instance, executable, status, atPath);
       const sha256 = await this.#sha256(instance, executable, status, signal);
       return [path, sha256].filter((each) => each !== undefined);
@@ -144,9 +144,9 @@ export class UnixAttestor implements Attestor {
   }
 
   /** A file system of one user alone, as FUSE makes them, tells others nothing, and root neither. */
-  async #statusOf(instance: ProcessInstance, executable: Executable): Promise<BigIntStats | undefined> {
+  #statusOf(instance: ProcessInstance, executable: Executable): ReturnType<typeof knownStatus> | undefined {
     try {
-      return await statusOf(executable);
+      return knownStatus(executable.descriptor);
     } catch (error) {
       const code = systemCodeOf(error);
       if (code !== 'EACCES' && code !== 'EPERM') throw error;
@@ -158,8 +158,8 @@ export class UnixAttestor implements Attestor {
   #path(
     instance: ProcessInstance,
     { path }: Executable,
-    status: BigIntStats,
-    atPath: BigIntStats | undefined,
+    status: FileStatus,
+    atPath: FileStatus | undefined,
   ): Selector | undefined {
     if (this.#says.path === false) return undefined;
     if (this.#says.path === 'any') return selector('unix', 'path', path);
@@ -171,7 +171,7 @@ export class UnixAttestor implements Attestor {
   async #sha256(
     instance: ProcessInstance,
     { descriptor, path }: Executable,
-    status: BigIntStats,
+    status: ReturnType<typeof knownStatus>,
     signal: AbortSignal,
   ): Promise<Selector | undefined> {
     if (!this.#says.sha256) return undefined;
@@ -180,11 +180,21 @@ export class UnixAttestor implements Attestor {
       this.#shortcomings.note('size', `${about} has ${status.size} bytes, the limit is ${this.#maxHashSize}`);
       return undefined;
     }
-    const digest =
-      this.#digests.known(status) ?? (await this.#digests.of(descriptor, status, tenantOf(instance), signal));
+    const digest = this.#digests.known(status) ?? (await this.#read(instance, descriptor, status, signal));
     if (digest.kind === 'digest') return selector('unix', 'sha256', digest.hex);
-    this.#shortcomings.note('digest', `${about}: ${digest.message}`);
+    if (instance.alive()) this.#shortcomings.note('digest', `${about}: ${digest.message}`);
     return undefined;
+  }
+
+  async #read(
+    instance: ProcessInstance,
+    descriptor: number,
+    status: ReturnType<typeof knownStatus>,
+    signal: AbortSignal,
+  ): Promise<FileDigest> {
+    const why = whyNotRead(instance.pid, status.mount);
+    if (why !== undefined) return { kind: 'unreadable', message: `it ${why}` };
+    return await this.#digests.of(descriptor, status, tenantOf(instance), signal);
   }
 
   /**

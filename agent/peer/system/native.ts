@@ -52,6 +52,14 @@ export const libc = {
   ) => number,
   // glibc has pidfd_open from 2.36 on; the number is the same on every architecture.
   syscall: library.func('long syscall(long, long, long)') as (number: number, a: number, b: number) => number,
+  openat2: library.func('long syscall(long, int, str, void *, size_t)') as ((
+    number: number,
+    directory: number,
+    path: string,
+    how: Buffer,
+    size: number,
+  ) => number) &
+    Async<[number, number, string, Buffer, number]>,
   ioctl: library.func('int ioctl(int, ulong, void *)') as (fd: number, request: number, argument: Buffer) => number,
   pread: library.func('long pread(int, void *, size_t, int64_t)') as (
     fd: number,
@@ -63,6 +71,13 @@ export const libc = {
     path: Buffer,
     into: Buffer,
     size: number,
+  ) => number,
+  statx: library.func('int statx(int, str, int, uint, void *)') as (
+    fd: number,
+    path: string,
+    flags: number,
+    mask: number,
+    status: Buffer,
   ) => number,
   poll: library.func('int poll(void *, ulong, int)') as (fds: Buffer, count: number, timeout: number) => number,
   epollCreate: library.func('int epoll_create1(int)') as (flags: number) => number,

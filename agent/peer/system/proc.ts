@@ -109,6 +109,31 @@ export function readText(path: string): string | undefined {
   }
 }
 
+// Of a file that a process makes as long as it likes, such as its `mountinfo`.
+const MOST_SEARCHED = 1024 ** 2;
+
+/**
+ * Looks at a file of many lines in `/proc`, up to 1 MiB of it, until `isWanted` says yes; it may ask for no other file meanwhile. Nothing
+ * is found where there is no such file, or the agent may not look.
+ */
+export function findLine(path: string, isWanted: (line: string) => boolean): void {
+  const fd = openText(path);
+  if (fd === undefined) return;
+  try {
+    let rest = '';
+    for (let at = 0; at < MOST_SEARCHED; ) {
+      const size = uninterrupted(() => libc.pread(fd, text, text.length, at));
+      if (size <= 0) return;
+      at += size;
+      const lines = `${rest}${text.toString('latin1', 0, size)}`.split('\n');
+      rest = lines.pop() ?? '';
+      if (lines.some(isWanted)) return;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /**
  * Opens a file in `/proc` to be read again and again, which stays that of the one process; the caller's to close. `undefined` where
  * there is none, or the agent may not look.

@@ -12,6 +12,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -162,6 +163,19 @@ describe('what is said of a process', () => {
     expect(unix.shortcomings().join('\n')).toContain('LDAP is down');
   });
 
+  it.runIf(ROOT)(
+    'has its hash also when it has left the mounts, or the root, that it was started from (as root)',
+    async () => {
+      const perl = realpathSync('/usr/bin/perl');
+      const unshare = process.arch === 'arm64' ? 97 : 272;
+      const unix = attestor();
+      for (const leaves of [`syscall(${unshare}, 0x20000) == 0 or die`, `chroot "${directory}" or die`]) {
+        const program = await workload(perl, ['-e', `$| = 1; ${leaves}; print "ready\\n"; <STDIN>`], OWN);
+        expect(await attest(unix, program)).toContain(`unix:sha256:${sha256(perl)}`);
+      }
+    },
+  );
+
   it('leaves out what is switched off', async () => {
     const process = await workload(SHELL, ['-c', READY], OWN);
     expect((await attest(attestor({ path: false }), process)).join()).not.toContain('unix:path');
@@ -257,20 +271,49 @@ describe.runIf(ROOT)('an agent without rights (as root, which can be one)', () =
   });
 });
 
-it.runIf(ROOT && existsSync('/dev/fuse') && spawnSync('fuse-overlayfs', ['--version']).status === 0)(
-  'says only numbers of a program in a file system of its user alone (as root, with fuse-overlayfs)',
-  async () => {
-    for (const name of ['lower', 'mount']) mkdirSync(join(directory, name), { mode: 0o755 });
-    copyFileSync(SHELL, join(directory, 'lower/sh'));
-    // Not everybody may open /dev/fuse everywhere. The server ends with its only program, which it was started by.
-    const mounting = `mknod ${directory}/fuse c 10 229 && chmod 666 ${directory}/fuse && mount --bind ${directory}/fuse /dev/fuse &&
-      exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups unshare --user --map-root-user --mount sh -c '
-        setpriv --pdeathsig KILL fuse-overlayfs -f -o lowerdir=lower mount 2>/dev/null &
-        until test -e mount/sh; do kill -0 $! || exit 1; sleep 0.05; done; exec mount/sh -c "${READY}"'`;
-    const process = await workload('unshare', ['--mount', 'sh', '-c', mounting], NOBODYS, { cwd: directory });
-    const unix = attestor();
-    expect(await attest(unix, process)).toEqual([`unix:uid:${NOBODY}`, `unix:gid:${NOBODY}`]);
-    expect(unix.shortcomings()).toEqual([expect.stringMatching(/file system.*mount\/sh: EACCES/)]);
+describe.runIf(ROOT && existsSync('/dev/fuse') && spawnSync('fuse-overlayfs', ['--version']).status === 0)(
+  'a program in a file system that its user has made (as root, with fuse-overlayfs)',
+  () => {
+    /** A shell of the user's in FUSE at `mount`, or where `then` runs one in his namespaces; the server is its only child. */
+    async function started(then: string): Promise<Workload> {
+      for (const name of ['lower', 'mount', 'over']) mkdirSync(join(directory, name), { mode: 0o755 });
+      copyFileSync(SHELL, join(directory, 'lower/sh'));
+      writeFileSync(join(directory, 'ready'), READY);
+      writeFileSync(join(directory, 'then'), then);
+      // Not everybody may open /dev/fuse everywhere. The server ends with the program, which has started it.
+      const mounting = `mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse &&
+        exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups unshare --user --map-root-user --mount sh -c '
+          setpriv --pdeathsig KILL fuse-overlayfs -f -o timeout=0,lowerdir=lower mount 2>/dev/null &
+          until test -e mount/sh; do kill -0 $! || exit 1; sleep 0.05; done
+          mount -t overlay overlay -o lowerdir=mount:lower over && exec unshare --mount sh ./then'`;
+      return await workload('unshare', ['--mount', 'sh', '-c', mounting], NOBODYS, { cwd: directory });
+    }
+
+    it('says only numbers of what is for that user alone', async () => {
+      const process = await started('exec mount/sh ready');
+      const unix = attestor();
+      expect(await attest(unix, process)).toEqual([`unix:uid:${NOBODY}`, `unix:gid:${NOBODY}`]);
+      expect(unix.shortcomings()).toEqual([expect.stringMatching(/file system.*mount\/sh: EACCES/)]);
+    });
+
+    it.each([
+      ['', 'exec over/sh ready'],
+      // Followed, that path would lead the agent to where the program is. The server needs the real /proc, and has it.
+      [
+        ', nor at a path that leads to him',
+        'mount -t tmpfs none /proc; it=/proc/$$/root$PWD/over; mkdir -p $it; mount --bind over $it; exec $it/sh ready',
+      ],
+    ])('says only numbers of what lies under an overlay, and does not wait for who serves it%s', async (_, then) => {
+      const program = await started(then);
+      const server = Number(readFileSync(`/proc/${program.pid}/task/${program.pid}/children`, 'utf8'));
+      process.kill(server, 'SIGSTOP');
+      const unix = attestor();
+      expect(await attest(unix, program)).toEqual([`unix:uid:${NOBODY}`, `unix:gid:${NOBODY}`]);
+      expect(unix.shortcomings()).toEqual([
+        expect.stringMatching(/names another file or none.*over\/sh/),
+        expect.stringMatching(/could not be hashed.*over\/sh: it lies in an overlay that a user may have mounted/),
+      ]);
+    });
   },
 );
 
