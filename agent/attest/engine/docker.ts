@@ -10,7 +10,7 @@ export function dockerAttestor(socket: string, options: EngineAttestorOptions): 
   return new EngineAttestor(
     {
       name: 'docker',
-      sockets: new Map([['docker', socket]]),
+      sockets: new Map([['docker', { path: socket, ofUser: false }]]),
       engineOf: ({ engine: of, owner, podUid }) =>
         podUid === undefined && owner === undefined && (of === 'docker' || of === 'unknown') ? 'docker' : undefined,
       // With a parent of one's own and without systemd, Docker names a cgroup by the bare id, and others do so too.

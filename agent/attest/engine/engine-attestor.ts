@@ -9,14 +9,14 @@ import { ContextWatch } from '../context-watch.ts';
 import type { Contexts } from '../contexts.ts';
 import { Shortcomings } from '../shortcomings.ts';
 import type { Container } from './container.ts';
-import { Engine } from './engine.ts';
+import { Engine, type EngineSocket } from './engine.ts';
 import { EngineContainers } from './engine-containers.ts';
 
 /** Which containers are an attestor's, and whom it asks about them. */
 export interface EngineTerms {
   readonly name: 'docker' | 'podman';
   /** Where each engine listens, by the name that contexts have for it. */
-  readonly sockets: ReadonlyMap<string, string>;
+  readonly sockets: ReadonlyMap<string, EngineSocket>;
   /** The name of the engine that has a container; `undefined`, or another name, when that is none of this attestor's. */
   engineOf(place: ContainerPlace): string | undefined;
   /** Whether another engine may be meant too by such a place: then one that has no such container says nothing of it. */
@@ -151,7 +151,7 @@ export class EngineAttestor implements Attestor {
   }
 }
 
-function watched(name: string, socket: string, { clock, contexts }: EngineAttestorOptions): Watched {
+function watched(name: string, socket: EngineSocket, { clock, contexts }: EngineAttestorOptions): Watched {
   const engine = new Engine(name, socket, clock);
   return { engine, watch: new ContextWatch(new EngineContainers(engine), contexts, clock) };
 }

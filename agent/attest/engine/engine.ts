@@ -1,6 +1,8 @@
+import { closeSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../kernel/clock.ts';
 import { messageOf, systemCodeOf } from '../../kernel/errors.ts';
+import { openPlainPath } from '../../peer/system/plain-path.ts';
 import type { Following } from '../context-watch.ts';
 import { within } from '../deadline.ts';
 import { answerTo, readAnswer, TextSink } from '../http-answer.ts';
@@ -15,16 +17,25 @@ const EVENTS = `/events?filters=${encodeURIComponent(JSON.stringify({ type: ['co
 // What Docker and podman say of one that they do not have. A server that answers everything with 404 is none.
 const NO_SUCH = /no such container/i;
 
+/** Where an engine listens. */
+export interface EngineSocket {
+  readonly path: string;
+  /** Whether a user can put there what he likes. */
+  readonly ofUser: boolean;
+}
+
 /** A container engine over its Unix socket, in Docker's API, which podman speaks as well. Each request has a connection of its own. */
 export class Engine {
   /** As contexts name it: `docker`, `podman`, or `podman-1000` where it is that user's own. */
   readonly name: string;
   readonly socket: string;
+  readonly #ofUser: boolean;
   readonly #clock: Clock;
 
-  constructor(name: string, socket: string, clock: Clock) {
+  constructor(name: string, { ofUser, path }: EngineSocket, clock: Clock) {
     this.name = name;
-    this.socket = socket;
+    this.socket = path;
+    this.#ofUser = ofUser;
     this.#clock = clock;
   }
 
@@ -78,16 +89,27 @@ export class Engine {
     return { over, stop: () => stopped.abort() };
   }
 
-  #get(path: string, signal: AbortSignal): Promise<IncomingMessage> {
+  async #get(path: string, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted();
-    const { socket: socketPath } = this;
-    return answerTo({ agent: false, headers: { host: 'localhost' }, path, signal, socketPath }, { secure: false });
+    if (!this.#ofUser) return await getOver(this.socket, path, signal);
+    // A path is walked on the main thread when a socket is connected, and a link of his could lead to where nobody answers.
+    const descriptor = await openPlainPath(this.socket);
+    if (descriptor === undefined) throw new Error('there is no such socket, or a link on the way to it');
+    try {
+      return await getOver(`/proc/self/fd/${descriptor}`, path, signal);
+    } finally {
+      closeSync(descriptor);
+    }
   }
 
   #failure(error: unknown, signal: AbortSignal): Error {
     const text = signal.aborted ? messageOf(signal.reason) : textOfError(error);
     return new Error(`${this.name} at ${this.socket} cannot be asked: ${text}`, { cause: error });
   }
+}
+
+function getOver(socketPath: string, path: string, signal: AbortSignal): Promise<IncomingMessage> {
+  return answerTo({ agent: false, headers: { host: 'localhost' }, path, signal, socketPath }, { secure: false });
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -1,3 +1,4 @@
+import type { EngineSocket } from './engine.ts';
 import { EngineAttestor, type EngineAttestorOptions } from './engine-attestor.ts';
 
 export interface PodmanOptions {
@@ -20,11 +21,11 @@ export function podmanAttestor(
   ofUser: (uid: number) => string = OF_USER,
 ): EngineAttestor {
   const nameOf = (uid: number): string => `podman-${uid}`;
-  const ofUsers = rootlessUsers.map((uid) => [nameOf(uid), ofUser(uid)] as const);
+  const ofUsers = rootlessUsers.map((uid) => [nameOf(uid), { path: ofUser(uid), ofUser: true }] as const);
   return new EngineAttestor(
     {
       name: 'podman',
-      sockets: new Map([['podman', socket], ...ofUsers]),
+      sockets: new Map<string, EngineSocket>([['podman', { path: socket, ofUser: false }], ...ofUsers]),
       engineOf: ({ engine, owner }) => {
         if (engine !== 'podman') return undefined;
         return owner === undefined ? 'podman' : nameOf(owner);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -416,6 +416,19 @@ describe('podman', () => {
     places.set(instance.pid, at(ID));
     expect(await podman.attest(instance, signal)).toBe(NOTHING);
     expect(engine.asked).toEqual([]);
+  });
+
+  it('of a user is not asked over a link, which he could lead anywhere', async () => {
+    const link = join(directory, 'link.sock');
+    symlinkSync(ofUser.path, link);
+    const linked = podmanAttestor({ socket: engine.path, rootlessUsers: [1000] }, options(), () => link);
+    const place = at(ID, { engine: 'podman', owner: 1000, cgroup: `/user.slice/libpod-${ID}.scope` });
+    const instance = await caller(place);
+    places.set(first, place);
+    ofUser.set({ id: ID, pid: first });
+    await expect(linked.attest(instance, signal)).rejects.toThrow('no such socket, or a link on the way to it');
+    expect(ofUser.asked).toEqual([]);
+    await linked.close();
   });
 
   it("ends what is its own user's alone", async () => {
