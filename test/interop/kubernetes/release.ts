@@ -91,6 +91,8 @@ export interface AgentPod {
   readonly metadata: { readonly name: string; readonly uid: string };
   readonly status: {
     readonly podIP: string;
+    /** The time is cut to the second. */
+    readonly conditions: readonly { readonly type: string; readonly lastTransitionTime: string }[];
     readonly containerStatuses: readonly { readonly containerID: string }[];
   };
 }
