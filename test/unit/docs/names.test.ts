@@ -25,8 +25,9 @@ const keys = new Set([...configKeys.map(({ name }) => name), ...configSections])
 const values = new Set(pathsOf(parse(readFileSync(join(ROOT, 'deploy/kubernetes/chart/values.yaml'), 'utf8'))));
 const sections = new Set([...configSections, ...[...written, ...madeUp, ...values].map((name) => name?.split('.')[0])]);
 const metrics = new Set(METRICS.flatMap(({ families }) => Object.keys(families)));
-/** Files, a gRPC service, a CSI driver, and what the chart hands on to the configuration. */
-const OTHERS = /\.(yaml|service|socket|mjs|pem|json|jsonl)$|^grpc\.health\.v1$|^csi\.spiffe\.io$|^config\.metrics$/;
+/** Files, a gRPC service, a CSI driver, a sysctl, and what the chart hands on to the configuration. */
+const OTHERS =
+  /\.(yaml|service|socket|mjs|pem|json|jsonl)$|^grpc\.health\.v1$|^csi\.spiffe\.io$|^user\.max_|^config\.metrics$/;
 
 /** The values of the chart, and what they stand in. */
 function pathsOf(of: object, above = ''): readonly string[] {
