@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OWN_SOURCE, type PackageSource } from './package-source.ts';
 import { tool } from './toolchains.ts';
 
 /** What the maintainers of packages run when one is installed, which is done with none here. */
@@ -12,7 +13,11 @@ const OF_INSTALLATION =
  *
  * @returns the directory, laid out like the root of a file system
  */
-export async function unpackPackages(directory: string, packages: readonly string[]): Promise<string> {
+export async function unpackPackages(
+  directory: string,
+  packages: readonly string[],
+  source: PackageSource = OWN_SOURCE,
+): Promise<string> {
   const root = join(directory, 'root');
   const stamp = join(directory, 'unpacked');
   const wanted = packages.join(' ');
@@ -20,7 +25,7 @@ export async function unpackPackages(directory: string, packages: readonly strin
   rmSync(directory, { recursive: true, force: true });
   const archives = join(directory, 'archives');
   mkdirSync(archives, { recursive: true });
-  await withLists(() => tool('apt-get', ['download', ...packages], archives));
+  await download(packages, archives, source);
   for (const name of ['bin', 'sbin', 'lib', 'lib64']) {
     mkdirSync(join(root, 'usr', name), { recursive: true });
     symlinkSync(`usr/${name}`, join(root, name));
@@ -35,24 +40,38 @@ export async function unpackPackages(directory: string, packages: readonly strin
   return root;
 }
 
+/** Packages as they are, into a directory. */
+export async function download(
+  packages: readonly string[],
+  directory: string,
+  source: PackageSource = OWN_SOURCE,
+): Promise<void> {
+  await withLists(source, () => tool('apt-get', [...source, 'download', ...packages], directory));
+}
+
 /** Packages with all that they need to run, whatever this machine has already. */
-export async function closureOf(packages: readonly string[]): Promise<readonly string[]> {
+export async function closureOf(
+  packages: readonly string[],
+  source: PackageSource = OWN_SOURCE,
+): Promise<readonly string[]> {
   const nothingInstalled = ['-o', 'Dir::State::status=/dev/null', '--no-install-recommends', '--simulate'];
-  const plan = await withLists(() => tool('apt-get', [...nothingInstalled, 'install', ...packages], '/'));
+  const plan = await withLists(source, () =>
+    tool('apt-get', [...source, ...nothingInstalled, 'install', ...packages], '/'),
+  );
   return [...plan.matchAll(/^Inst (\S+)/gm)]
     .map(([, name]) => name ?? '')
     .filter((name) => !OF_INSTALLATION.test(name));
 }
 
 /** What a package that only names another stands for. */
-export async function dependencyOf(name: string): Promise<string> {
-  const told = await withLists(() => tool('apt-cache', ['depends', name], '/'));
+export async function dependencyOf(name: string, source: PackageSource = OWN_SOURCE): Promise<string> {
+  const told = await withLists(source, () => tool('apt-cache', [...source, 'depends', name], '/'));
   const found = /^\s*Depends: (\S+)$/m.exec(told)?.[1];
   if (found === undefined) throw new Error(`${name} depends on nothing`);
   return found;
 }
 
 /** A machine on which nothing was ever installed has no lists of packages, or old ones. */
-function withLists<T>(run: () => Promise<T>): Promise<T> {
-  return run().catch(() => tool('apt-get', ['update', '--quiet'], '/').then(run));
+function withLists<T>(source: PackageSource, run: () => Promise<T>): Promise<T> {
+  return run().catch(() => tool('apt-get', [...source, 'update', '--quiet'], '/').then(run));
 }

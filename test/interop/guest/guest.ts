@@ -16,13 +16,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
-import { archive, MACHINE_PARTS } from './machine.ts';
-import { EXECUTABLE, SYSTEM_FILES } from './system-files.ts';
+import type { Machine } from './machine.ts';
+import { archive, archiveOf, kernelOf, PROGRAMS_ROOT } from './parts.ts';
+import { EXECUTABLE, SYSTEM_FILES, shellOn } from './system-files.ts';
 
 /** All takes ten times as long as on the machine that it runs on, which others may keep busy. */
 const PATIENCE_MS = 300_000;
-const HARDWARE =
-  '-machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nodefaults -no-user-config -no-reboot -display none -nic none';
+const HARDWARE = '-accel tcg,thread=multi -smp 2 -m 2G -nodefaults -no-user-config -no-reboot -display none -nic none';
 const LOADER = 'lib/x86_64-linux-gnu/ld-linux-x86-64.so.2';
 
 /** What a script in the guest came to. */
@@ -33,8 +33,8 @@ export interface Outcome {
 }
 
 /**
- * A machine in qemu, emulated as a whole since few machines that run tests can do better: a kernel before `SO_PEERPIDFD`, cgroups of
- * version 2 alone, systemd as process 1, everything in memory. It ends with the process that started it.
+ * A machine in qemu, emulated as a whole since few machines that run tests can do better: cgroups of version 2 alone, systemd as
+ * process 1, everything in memory. It ends with the process that started it.
  */
 export class Guest implements AsyncDisposable {
   readonly #directory: string;
@@ -43,9 +43,9 @@ export class Guest implements AsyncDisposable {
   readonly #lines: Interface;
   readonly #answers: AsyncIterator<string>;
 
-  private constructor(directory: string, initrd: string) {
+  private constructor(machine: Machine, directory: string, initrd: string) {
     this.#directory = directory;
-    this.#qemu = spawnQemu(initrd, this.#console);
+    this.#qemu = spawnQemu(machine, initrd, this.#console);
     if (this.#qemu.stdout === null) throw new Error('a machine without a serial line');
     this.#ended = once(this.#qemu, 'close');
     this.#lines = createInterface({ input: this.#qemu.stdout });
@@ -53,26 +53,27 @@ export class Guest implements AsyncDisposable {
   }
 
   /**
-   * Starts it with further files, root's.
+   * Starts one with further files, root's.
    *
    * @param files by their paths below the root
-   * @param packages archives of what it has beside its system
+   * @param packages what it has beside its system
    */
   static async start(
+    machine: Machine,
     files: Readonly<Record<string, string | Buffer>>,
-    packages: readonly string[] = [],
+    packages: readonly (keyof Machine['packages'])[] = [],
   ): Promise<Guest> {
     const directory = mkdtempSync(join(tmpdir(), 'mayfly-guest-'));
     const more = join(directory, 'more.cpio');
     const initrd = join(directory, 'initrd.cpio');
-    writeFiles(join(directory, 'more'), { ...SYSTEM_FILES, ...files });
+    writeFiles(join(directory, 'more'), { ...SYSTEM_FILES, ...shellOn(machine.lines.shell), ...files });
     await archive(join(directory, 'more'), more);
     // The kernel unpacks one after the other.
-    copyFileSync(MACHINE_PARTS.system, initrd);
-    for (const next of [...packages, more]) {
+    copyFileSync(archiveOf(machine, 'system'), initrd);
+    for (const next of [...packages.map((set) => archiveOf(machine, set)), more]) {
       await pipeline(createReadStream(next), createWriteStream(initrd, { flags: 'a' }));
     }
-    const guest = new Guest(directory, initrd);
+    const guest = new Guest(machine, directory, initrd);
     try {
       await guest.#answerTo('its start');
       return guest;
@@ -139,34 +140,34 @@ function writeFiles(root: string, files: Readonly<Record<string, string | Buffer
   }
 }
 
-function spawnQemu(initrd: string, console: string): ChildProcess {
-  const { kernel, qemu } = MACHINE_PARTS;
+function spawnQemu(machine: Machine, initrd: string, console: string): ChildProcess {
   // Its libraries are those of its own packages: this machine may have none, or others.
-  const libraries = globSync('usr/lib/x86_64-linux-gnu/{.,*/}', { cwd: qemu }).map((path) => join(qemu, path));
+  const libraries = globSync('usr/lib/x86_64-linux-gnu/{.,*/}', { cwd: PROGRAMS_ROOT });
+  const { qemu, lines } = machine;
+  const [program = '', ...hardware] = `${qemu} ${HARDWARE}`.split(' ');
   const command = [
     '--pdeathsig=KILL',
-    join(qemu, LOADER),
+    join(PROGRAMS_ROOT, LOADER),
     '--library-path',
-    libraries.join(':'),
-    join(qemu, 'usr/bin/qemu-system-x86_64'),
-    ...HARDWARE.split(' '),
+    libraries.map((path) => join(PROGRAMS_ROOT, path)).join(':'),
+    join(PROGRAMS_ROOT, 'usr/bin', program),
+    ...hardware,
     '-L',
-    join(qemu, 'usr/share/qemu'),
+    join(PROGRAMS_ROOT, 'usr/share/qemu'),
     '-L',
-    join(qemu, 'usr/share/seabios'),
+    join(PROGRAMS_ROOT, 'usr/share/seabios'),
     '-kernel',
-    kernel,
+    kernelOf(machine),
     '-initrd',
     initrd,
     '-append',
-    'console=ttyS0 quiet panic=-1 cgroup_no_v1=all',
+    `console=${lines.kernel} quiet panic=-1 cgroup_no_v1=all`,
     '-serial',
     `file:${console}`,
-    '-serial',
-    'stdio',
+    ...lines.qemu.split(' '),
   ];
   return spawn('setpriv', command, {
-    env: { ...process.env, QEMU_MODULE_DIR: join(qemu, 'usr/lib/x86_64-linux-gnu/qemu') },
+    env: { ...process.env, QEMU_MODULE_DIR: join(PROGRAMS_ROOT, 'usr/lib/x86_64-linux-gnu/qemu') },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
 }

@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { inject } from 'vitest';
 import { codeBlocks, readDocument } from '../../unit/docs/documents.ts';
 import type { Guest } from './guest.ts';
+import type { Machine } from './machine.ts';
+import { releaseFor } from './release.ts';
 
 /** An identity that a process in the guest has. */
 export interface Lease {
@@ -16,9 +18,10 @@ interface LedgerRecord {
   readonly reason?: string;
 }
 
-/** What a guest gets to install the agent from. @param release the path of the archive @param entries as `entry` makes them */
-export function installation(release: string, entries: readonly unknown[]): Readonly<Record<string, string | Buffer>> {
-  return { 'root/mayfly.tar.gz': readFileSync(release), 'root/entries.yaml': JSON.stringify({ entries }) };
+/** What a guest gets to install the agent from. @param entries as `entry` makes them */
+export function installation(machine: Machine, entries: readonly unknown[]): Readonly<Record<string, string | Buffer>> {
+  const release = releaseFor(machine, inject('guestReleases'));
+  return { 'root/mayfly.tar.gz': release, 'root/entries.yaml': JSON.stringify({ entries }) };
 }
 
 /** An entry of the trust domain that the document configures. */
@@ -52,11 +55,14 @@ export class InstalledAgent {
     return JSON.parse(await this.#guest.run(`mayfly ${command} --json`)) as T;
   }
 
-  /** The leases of an identity, once there are any. */
+  /** The leases of an identity, once there are any and each has a certificate: it is made after the lease. */
   async leasesOf(name: string): Promise<readonly Lease[]> {
-    const id = `spiffe://example.org/${name}`;
-    const text = await this.#guest.until('mayfly leases --json', (output) => output.includes(`"${id}"`));
-    return (JSON.parse(text) as { leases: Lease[] }).leases.filter(({ spiffe_id }) => spiffe_id === id);
+    const ofIdentity = (output: string) =>
+      (JSON.parse(output) as { leases: Lease[] }).leases.filter(
+        ({ spiffe_id }) => spiffe_id === `spiffe://example.org/${name}`,
+      );
+    const issued = (leases: readonly Lease[]) => leases.length > 0 && leases.every(({ serial }) => serial !== '');
+    return ofIdentity(await this.#guest.until('mayfly leases --json', (output) => issued(ofIdentity(output))));
   }
 
   /** Until nobody has an identity any more. */
@@ -66,7 +72,17 @@ export class InstalledAgent {
 
   /** What the ledger has of the leases that a certificate belongs to, by each lease. @param serial the certificate's */
   async trace(serial: string): Promise<readonly (readonly LedgerRecord[])[]> {
-    const { leases } = await this.asked<{ leases: { records: LedgerRecord[] }[] }>(`audit trace ${serial}`);
-    return leases.map(({ records }) => records);
+    return recordsIn(await this.#guest.run(`mayfly audit trace ${serial} --json`));
   }
+
+  /** The same, once a lease of them is over. */
+  async traceOfEnd(serial: string): Promise<readonly (readonly LedgerRecord[])[]> {
+    const over = (output: string) => output.includes('"lease.ended"');
+    return recordsIn(await this.#guest.until(`mayfly audit trace ${serial} --json`, over));
+  }
+}
+
+/** @param trace as the command prints it */
+function recordsIn(trace: string): readonly (readonly LedgerRecord[])[] {
+  return (JSON.parse(trace) as { leases: { records: LedgerRecord[] }[] }).leases.map(({ records }) => records);
 }

@@ -4,7 +4,7 @@ import { codeBlocks, readDocument } from '../../unit/docs/documents.ts';
 import { equipped } from '../equipment.ts';
 import { Guest } from './guest.ts';
 import { entry, InstalledAgent, installation, type Lease } from './installed-agent.ts';
-import { MACHINE_PARTS } from './machine.ts';
+import { AMD64 } from './machine.ts';
 
 /** Whose podman is believed. */
 const ANN = 1000;
@@ -52,13 +52,13 @@ interface Status {
 }
 
 // One after the other, on one machine that lives through all of it.
-equipped("containers of users' own podman", [inject('guest')], () => {
+equipped("containers of users' own podman", [inject('guests').amd64], () => {
   let guest: Guest;
   let agent: InstalledAgent;
 
   beforeAll(async () => {
-    const files = { ...FILES, ...installation(inject('guestRelease'), ENTRIES) };
-    guest = await Guest.start(files, [MACHINE_PARTS.podman]);
+    const files = { ...FILES, ...installation(AMD64, ENTRIES) };
+    guest = await Guest.start(AMD64, files, ['podman']);
     agent = new InstalledAgent(guest);
   });
   afterAll(() => guest[Symbol.asyncDispose]());

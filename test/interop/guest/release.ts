@@ -1,13 +1,15 @@
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { tool } from '../toolchains.ts';
+import { makeRelease } from '../mayfly-release.ts';
+import type { Machine } from './machine.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..', '..');
+/** Makes the archives that users of such machines download, from this clone. @param directory for them */
+export function makeReleases(machines: readonly Machine[], directory: string): Promise<void> {
+  return makeRelease(directory, { args: machines.flatMap(({ platform }) => ['--platform', platform]) });
+}
 
-/** Makes the archive that a user downloads from this clone. @param directory for it @returns its path */
-export async function releaseArchive(directory: string): Promise<string> {
-  const program = join(ROOT, 'deploy/release/release.ts');
-  await tool(process.execPath, [program, '--platform', 'amd64', '--to', directory], ROOT);
-  const [file = ''] = globSync('mayfly-*-linux-amd64.tar.gz', { cwd: directory });
-  return join(directory, file);
+/** The archive that a user of such a machine downloads. @param directory of {@link makeReleases} */
+export function releaseFor({ platform }: Machine, directory: string): Buffer {
+  const [file = ''] = globSync(`mayfly-*-linux-${platform}.tar.gz`, { cwd: directory });
+  return readFileSync(join(directory, file));
 }

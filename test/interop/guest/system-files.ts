@@ -1,6 +1,6 @@
 /**
  * What no package has, since it is made when one is installed or is of one machine alone: who there is, what PAM does, and a shell on
- * the second serial line. That takes a script a line, in base64, and answers with its exit code and what it has printed.
+ * a serial line. That takes a script a line, in base64, and answers with its exit code and what it has printed.
  */
 export const SYSTEM_FILES: Readonly<Record<string, string>> = {
   // Services could not be shut in a part of the kernel's own root, which is where it unpacks the archives.
@@ -25,11 +25,12 @@ exec /bin/busybox switch_root /newroot /usr/lib/systemd/systemd
   'etc/pam.d/common-session-noninteractive': 'session required pam_permit.so\n',
   'etc/pam.d/other': 'auth required pam_deny.so\naccount required pam_deny.so\nsession required pam_deny.so\n',
   'etc/tmpfiles.d/guest.conf': 'd /opt\nd /home/ann 0755 ann ann\nd /home/bob 0755 bob bob\n',
+  // What is emulated starts slowly.
+  'etc/systemd/system.conf.d/patience.conf': '[Manager]\nDefaultTimeoutStartSec=300s\n',
   'etc/systemd/system/multi-user.target.d/shell.conf': '[Unit]\nWants=serial-shell.service\n',
-  'etc/systemd/system/serial-shell.service': '[Service]\nExecStart=/usr/local/bin/serial-shell\n',
   'usr/local/bin/serial-shell': `#!/bin/bash
-exec 3<>/dev/ttyS1
-stty -F /dev/ttyS1 raw -echo
+exec 3<>"$1"
+stty -F "$1" raw -echo
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 cd /root
 echo ready >&3
@@ -39,5 +40,11 @@ while read -r line <&3; do
 done
 `,
 };
+
+/** Where that shell listens. @param line the name of its device */
+export function shellOn(line: string): Readonly<Record<string, string>> {
+  const exec = `/usr/local/bin/serial-shell /dev/${line}`;
+  return { 'etc/systemd/system/serial-shell.service': `[Service]\nExecStart=${exec}\n` };
+}
 
 export const EXECUTABLE: ReadonlySet<string> = new Set(['init', 'usr/local/bin/serial-shell']);

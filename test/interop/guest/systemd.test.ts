@@ -5,6 +5,7 @@ import { besidesSlowness } from '../../support/warnings.ts';
 import { equipped } from '../equipment.ts';
 import { Guest } from './guest.ts';
 import { entry, InstalledAgent, installation } from './installed-agent.ts';
+import { AMD64 } from './machine.ts';
 
 /** A user of the machine. */
 const ANN = 1000;
@@ -41,14 +42,14 @@ interface Status {
 }
 
 // One after the other, on one machine that lives through all of it.
-equipped('where systemd is process 1', [inject('guest')], () => {
+equipped('where systemd is process 1', [inject('guests').amd64], () => {
   let guest: Guest;
   let agent: InstalledAgent;
 
   beforeAll(async () => {
-    guest = await Guest.start({
+    guest = await Guest.start(AMD64, {
       ...UNITS,
-      ...installation(inject('guestRelease'), ENTRIES),
+      ...installation(AMD64, ENTRIES),
       'root/other.org.json': readFileSync(FEDERATED),
     });
     agent = new InstalledAgent(guest);
