@@ -1,10 +1,6 @@
 import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
 import { type FileStatus, knownStatus } from '../../peer/system/file-status.ts';
-import { openPlainPath } from '../../peer/system/plain-path.ts';
-
-// O_PATH: names the file without opening it, which needs no permission to read it and asks nothing of its file system. Node has
-// no constant for it; the value is the same on x64 and arm64.
-const O_PATH = 0o10000000;
+import { O_PATH, openPlainPath } from '../../peer/system/plain-path.ts';
 
 /**
  * The program that a process runs, held by a descriptor: what is found through it is true of one file, whatever the process or its

@@ -4,10 +4,14 @@ import { promisify } from 'node:util';
 import { systemCodeOf } from '../../kernel/errors.ts';
 import { errorName, libc, uninterrupted } from './native.ts';
 
+/**
+ * Names a file without opening it, which needs no permission to read it and asks nothing of its file system. Node has no constant for it;
+ * the value is the same on x64 and arm64.
+ */
+export const O_PATH = 0o10000000;
+
 const SYS_OPENAT2 = 437;
 const AT_FDCWD = -100;
-// Node has no constant for it; the value is the same on x64 and arm64.
-const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_NO_SYMLINKS = 0x04;

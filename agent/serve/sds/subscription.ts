@@ -117,6 +117,7 @@ export class Subscription {
     if (this.#everything) for (const resource of allSecrets(from, validator)) found.set(resource.name, resource);
     return { resources: [...found.values()], missing };
   }
+
   #inPlaceOf(asked: Asked, validator: Validator): Resource | undefined {
     const key = `${validator} ${asked.name}`;
     const known = this.#inPlace.get(key);

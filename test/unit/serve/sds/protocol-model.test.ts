@@ -10,7 +10,7 @@ import {
   DiscoveryResponseSchema,
 } from '../../../../agent/gen/envoy/service/discovery/v3/discovery_pb.js';
 import { Secret } from '../../../../agent/kernel/secret.ts';
-import { parseSpiffeId, parseTrustDomain } from '../../../../agent/kernel/spiffe-id.ts';
+import { parseSpiffeId } from '../../../../agent/kernel/spiffe-id.ts';
 import type { X509Svid } from '../../../../agent/lease/svid.ts';
 import { Acknowledgements } from '../../../../agent/serve/sds/acknowledgements.ts';
 import { Delta } from '../../../../agent/serve/sds/delta.ts';
@@ -22,6 +22,7 @@ import { StateOfTheWorld } from '../../../../agent/serve/sds/state-of-the-world.
 import { livingInstance } from '../../../support/instance.ts';
 import { silent } from '../../../support/lease-world.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
+import { ownBundle } from '../../../support/own-bundle.ts';
 
 const CONFIG = {
   defaultSvidName: 'default',
@@ -175,14 +176,7 @@ class World {
   #number = 1;
   #lists = { number: 1, crls: [randomBytes(20)] };
   readonly #bundles = {
-    own: {
-      trustDomain: parseTrustDomain('example.org'),
-      x509Authorities: [randomBytes(30)],
-      jwtAuthorities: [],
-      witAuthorities: [],
-      sequence: 1,
-      refreshHint: 60,
-    },
+    own: ownBundle(),
     federated: [],
   };
 

@@ -1,24 +1,15 @@
-import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { parseTrustDomain } from '../../../../agent/kernel/spiffe-id.ts';
 import type { Holdable } from '../../../../agent/serve/sds/secrets.ts';
 import { Subscription } from '../../../../agent/serve/sds/subscription.ts';
 import type { Validator } from '../../../../agent/serve/sds/validation-context.ts';
+import { ownBundle } from '../../../support/own-bundle.ts';
 
 const NAMES = { defaultSvidName: 'default', defaultBundleName: 'ROOTCA', defaultAllBundlesName: 'ALL' };
 const WITHDRAWN = ['spiffe://a.org', 'spiffe://b.org'];
 
 /** What a caller may have once the lists are others: of the two domains nothing. */
 function listed(number: number): Holdable {
-  const own = {
-    trustDomain: parseTrustDomain('example.org'),
-    x509Authorities: [randomBytes(30)],
-    jwtAuthorities: [],
-    witAuthorities: [],
-    sequence: 1,
-    refreshHint: 60,
-  };
-  return { svids: [], bundles: { own, federated: [] }, lists: { number, crls: [] } };
+  return { svids: [], bundles: { own: ownBundle(), federated: [] }, lists: { number, crls: [] } };
 }
 
 function found(subscription: Subscription, number: number, validator: Validator = 'spiffe') {
